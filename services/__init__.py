@@ -1,0 +1,1 @@
+"""The four services: customer, billing, notify and payroll. None imports another."""

@@ -1,0 +1,6 @@
+"""The kit: how a service reads, decides, saves, publishes and calls the outside, each effectively once.
+
+A service author meets `decision` (what a decision gets and returns), `working_set` (what load returns and save
+writes), `handlers` (which message leads to which decision), `tasks` (side effects and timers) and `service` (the
+shell that runs it all). The rest is the machinery: `consumer`, `unit`, `offsets`, `inbox`, `outbox`, `relay`.
+"""
