@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 TYPE_SHAPE = re.compile(r"kello\.[a-z]+\.[a-z0-9-]+\.v[1-9][0-9]*\Z")
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Text must hold no NUL character and no lone surrogate: PostgreSQL can store neither."""
     if "\x00" in text:
         raise ValueError("text must not contain a NUL character (U+0000): remove it")
@@ -28,8 +28,11 @@ def _in_range(day: date) -> date:
     return day
 
 
-def _to_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+def _in_utc(moment: datetime) -> datetime:
+    _in_range(moment)  # first, for at the ends of the calendar there is no other zone to convert to
+    moment = moment.astimezone(UTC)
+    _in_range(moment)
+    return moment
 
 
 def _a_date_without_time(value: Any) -> Any:
@@ -45,10 +48,10 @@ def _written_moment(value: Any) -> Any:
     return value
 
 
-ShortText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
+ShortText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(storable)]
 """One line: a name, a title, a code of somebody else's. 1 to 200 characters."""
 
-LongText = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_storable)]
+LongText = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(storable)]
 """Free text: a note, a complaint. 1 to 10,000 characters."""
 
 Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -57,14 +60,17 @@ Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Day = Annotated[date, BeforeValidator(_a_date_without_time), AfterValidator(_in_range)]
 """A calendar date without a zone (RFC 3339 full-date), 1900 to 2200."""
 
-Moment = Annotated[
-    AwareDatetime, BeforeValidator(_written_moment), AfterValidator(_to_utc), AfterValidator(_in_range)
-]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_moment), AfterValidator(_in_utc)]
 """A moment in UTC (RFC 3339 date-time with an offset), 1900 to 2200."""
 
 Count = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+"""How many: 0 to 2^31 - 1."""
+
 Version = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
 """Counts the events of one `ce_subject`: 1, 2, 3 …"""
+
+Flag = Annotated[bool, Field(strict=True)]
+"""true or false, and no word for it."""
 
 Id = UUID
 """Chosen by whoever creates the thing; UUIDv7 by convention (RFC 9562)."""
@@ -73,17 +79,24 @@ Id = UUID
 class Value(BaseModel):
     """A part of a payload. Unknown fields are ignored, so that a newer writer can be read."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class CommandValue(Value):
+    """A part of a command. Unknown fields are refused, as in the command itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Payload(BaseModel):
     """What travels as a record's value. Its class says under which type, topic, key and subject.
 
     `ce_type` is the CloudEvents type, `topic` the logical topic, `key_field` the field whose text is the Kafka key, and
-    `subject` a pattern over fields such as `invoice/{invoice_id}`. A class without a type is a base, not a contract.
+    `subject` a pattern over fields such as `invoice/{invoice_id}`. A class without a type is a base, not a contract;
+    those derived from it inherit the other three.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True)
 
     ce_type: ClassVar[str] = ""
     topic: ClassVar[str] = ""
@@ -98,19 +111,32 @@ class Payload(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(
-        cls, *, type: str = "", topic: str = "", key: str = "", subject: str = "", **kwargs: Any
+        cls,
+        *,
+        type: str = "",  # noqa: A002 - the word that a declaration reads best with
+        topic: str = "",
+        key: str = "",
+        subject: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        if not type:
-            return
-        if not TYPE_SHAPE.match(type):
-            raise TypeError(f"{cls.__name__}: the type {type!r} must look like kello.<publisher>.<name>.v<n>")
-        if key not in cls.model_fields:
-            raise TypeError(f"{cls.__name__}: its key field {key!r} is not a field")
-        if type in Payload.contracts:
-            raise TypeError(f"{type} is declared twice")
-        cls.ce_type, cls.topic, cls.key_field, cls.subject_pattern = type, topic, key, subject
-        Payload.contracts[type] = cls
+        cls.ce_type = type
+        cls.topic = topic or cls.topic
+        cls.key_field = key or cls.key_field
+        cls.subject_pattern = subject or cls.subject_pattern
+        if type:
+            cls._declare()
+
+    @classmethod
+    def _declare(cls) -> None:
+        if not TYPE_SHAPE.match(cls.ce_type):
+            raise TypeError(f"{cls.__name__}: the type {cls.ce_type!r} must look like kello.<publisher>.<name>.v<n>")
+        fields = {cls.key_field, *re.findall(r"\{(\w+)\}", cls.subject_pattern)}
+        if not cls.topic or not fields <= cls.model_fields.keys():
+            raise TypeError(f"{cls.__name__}: it needs a topic, and its key and subject must name its fields")
+        if cls.ce_type in Payload.contracts:
+            raise TypeError(f"{cls.ce_type} is declared twice")
+        Payload.contracts[cls.ce_type] = cls
 
     @property
     def kafka_key(self) -> str:
@@ -130,7 +156,7 @@ class Event(Payload):
 class Command(Payload):
     """Something that somebody wants. Imperative; unknown fields are refused, and it is always answered."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     issued_by: ShortText
     """Who asks: a person or a system, as the topic's ACL lets them say."""

@@ -1,0 +1,1 @@
+"""What Kello says: one module per publisher, the envelope, money, and the JSON Schemas that were published."""
