@@ -13,12 +13,16 @@ from typing import Any
 
 import orjson
 
+from shared.schemas.base import Event
+
 TEXT_MAX = 255
 """Characters in an id, a source, a type, a subject."""
 
 _STRUCTURED = "application/cloudevents+json"
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-|\Z)")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII)
+
+_TIMESTAMP_MAX = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -73,8 +77,8 @@ def headers(envelope: Envelope) -> list[tuple[str, bytes]]:
     return pairs
 
 
-def read(record_headers: Headers, value: bytes | None) -> tuple[Envelope, bytes | None]:
-    """The envelope and the JSON payload of a record; None for the payload of a tombstone.
+def read(record_headers: Headers, value: bytes) -> tuple[Envelope, bytes]:
+    """The envelope and the JSON payload of a record; an empty payload where a structured event has no data.
 
     Of a header that comes twice the last one counts, as for Kafka's own `lastHeader`. A header that is not needed may
     be null, binary or malformed: it is taken as absent. Raises Unreadable.
@@ -99,6 +103,24 @@ def read(record_headers: Headers, value: bytes | None) -> tuple[Envelope, bytes 
         _trace(_optional(found.get("traceparent"))),
     )
     return envelope, value
+
+
+def of_tombstone(record_headers: Headers, payload: Event, timestamp: int) -> Envelope:
+    """The envelope of a record without a value, whose `payload` its key and headers already gave.
+
+    A tombstone may come without CloudEvents headers, from a person's kcat: then its subject and version are its id, and
+    the record's `timestamp` (Kafka's milliseconds) is its time. Raises Unreadable where the headers are there but
+    broken.
+    """
+    if dict(record_headers).get("ce_id"):
+        return read(record_headers, b"")[0]
+    id_ = f"{payload.subject}/{payload.version}"
+    return Envelope(id_, payload.topic, payload.ce_type, moment_of(timestamp), payload.subject, id_)
+
+
+def moment_of(timestamp: int) -> datetime:
+    """The moment of a record's timestamp in milliseconds, or the nearest one until 2200: a producer may say anything."""
+    return datetime.fromtimestamp(min(max(timestamp, 0), _TIMESTAMP_MAX) / 1000, UTC)
 
 
 def rfc3339(time: datetime) -> str:
@@ -165,7 +187,7 @@ def _check_json(media_type: str) -> None:
         )
 
 
-def _read_structured(value: bytes | None, found: dict[str, bytes | None]) -> tuple[Envelope, bytes | None]:
+def _read_structured(value: bytes, found: dict[str, bytes | None]) -> tuple[Envelope, bytes]:
     """The whole event is the value (JSON event format, 3): attributes beside `data` or `data_base64`."""
     event = _json_object(value)
     _check_specversion(_attribute(event, "specversion"))
@@ -186,9 +208,9 @@ def _read_structured(value: bytes | None, found: dict[str, bytes | None]) -> tup
     return envelope, _data(event)
 
 
-def _json_object(value: bytes | None) -> dict[str, Any]:
+def _json_object(value: bytes) -> dict[str, Any]:
     try:
-        event = orjson.loads(value or b"")
+        event = orjson.loads(value)
     except orjson.JSONDecodeError:
         event = None
     if not isinstance(event, dict):
@@ -210,11 +232,11 @@ def _extension(event: dict[str, Any], name: str) -> str | None:
     return text if isinstance(text, str) and text and len(text) <= TEXT_MAX and "\x00" not in text else None
 
 
-def _data(event: dict[str, Any]) -> bytes | None:
+def _data(event: dict[str, Any]) -> bytes:
     if "data_base64" in event:
         try:
             return base64.b64decode(event["data_base64"], validate=True)
         except (TypeError, ValueError, binascii.Error):
             raise Unreadable("malformed-data_base64", "data_base64 must be a string in base64") from None
     data = event.get("data")
-    return None if data is None else orjson.dumps(data)
+    return b"" if data is None else orjson.dumps(data)

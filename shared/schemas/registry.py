@@ -12,7 +12,7 @@ from shared.schemas import billing, customer, hr, notify, payroll, sales
 from shared.schemas.answers import Accepted, Rejected
 from shared.schemas.base import Payload
 from shared.schemas.customer import CustomerProfile, ProfileErased
-from shared.schemas.envelope import Envelope, Headers, Unreadable, read
+from shared.schemas.envelope import Headers, Unreadable
 
 PUBLISHERS = (billing, customer, hr, notify, payroll, sales)
 """The modules that declare contracts."""
@@ -27,11 +27,12 @@ VERSION_HEADER = "kello_version"
 """The header of a tombstone on customer.profiles that says which version of the customer was erased."""
 
 Old = TypeVar("Old", bound=Payload)
+New = TypeVar("New", bound=Payload)
 
-_upcasters: dict[type[Payload], Callable[[Any], Payload]] = {}
+_upcasters: dict[str, tuple[type[Payload], Callable[[Any], Payload]]] = {}
 
 
-def contract(ce_type: str) -> type[Payload]:
+def model_of(ce_type: str) -> type[Payload]:
     """The model of a CloudEvents type. Raises Unreadable for a type that nobody declared."""
     try:
         return Payload.contracts[ce_type]
@@ -43,34 +44,41 @@ def contract(ce_type: str) -> type[Payload]:
 
 def answers(service: str) -> tuple[type[Accepted], type[Rejected]]:
     """The two answers that a service publishes to commands. Raises Unreadable where it declares none."""
-    accepted = contract(f"kello.{service}.command-accepted.v1")
-    rejected = contract(f"kello.{service}.command-rejected.v1")
+    accepted = model_of(f"kello.{service}.command-accepted.v1")
+    rejected = model_of(f"kello.{service}.command-rejected.v1")
     if not issubclass(accepted, Accepted) or not issubclass(rejected, Rejected):
         raise TypeError(f"the answers of {service} must derive from Accepted and Rejected")
     return accepted, rejected
 
 
-def upcaster(old: type[Old]) -> Callable[[Callable[[Old], Payload]], Callable[[Old], Payload]]:
+def upcaster(old: type[Old], new: type[New]) -> Callable[[Callable[[Old], New]], Callable[[Old], New]]:
     """Declares how a payload of an old version becomes one of the next: handlers see the newest version only."""
 
-    def declare(function: Callable[[Old], Payload]) -> Callable[[Old], Payload]:
-        if old in _upcasters:
+    def declare(function: Callable[[Old], New]) -> Callable[[Old], New]:
+        if old.ce_type in _upcasters:
             raise TypeError(f"{old.ce_type} has an upcaster already")
-        _upcasters[old] = function
+        _upcasters[old.ce_type] = new, function
         return function
 
     return declare
 
 
-def parse(ce_type: str, value: bytes | None) -> Payload:
+def newest(ce_type: str) -> str:
+    """The type under which handlers see what was written as `ce_type`: itself, unless an upcaster leads on."""
+    while ce_type in _upcasters:
+        ce_type = _upcasters[ce_type][0].ce_type
+    return ce_type
+
+
+def parse(ce_type: str, value: bytes) -> Payload:
     """The validated payload in the newest version of its contract.
 
     Raises Unreadable for an unknown type, a missing or too large value, what is not JSON (RFC 8259: no NaN, no lone
     surrogate, no bottomless nesting) and what breaks the contract; its message never repeats what was sent.
     """
-    model = contract(ce_type)
-    if value is None:
-        raise Unreadable("no-value", "the record must have a value: only customer.profiles knows tombstones")
+    model = model_of(ce_type)
+    if not value:
+        raise Unreadable("no-value", "the record must have a value: the JSON payload")
     if len(value) > PAYLOAD_BYTES_MAX:
         raise Unreadable("too-large", f"the value must not exceed {PAYLOAD_BYTES_MAX} bytes")
     if b"NaN" in value or b"Infinity" in value:
@@ -79,13 +87,18 @@ def parse(ce_type: str, value: bytes | None) -> Payload:
         payload = model.model_validate_json(value)
     except ValidationError as error:
         raise _broken(model, error) from None
-    while upcast := _upcasters.get(type(payload)):
-        payload = upcast(payload)
+    while step := _upcasters.get(payload.ce_type):
+        payload = step[1](payload)
     return payload
 
 
-def tombstone(key: bytes | None, record_headers: Headers) -> ProfileErased:
-    """The erasure that a record without a value on customer.profiles stands for. Raises Unreadable."""
+def parse_tombstone(topic: str, key: bytes | None, record_headers: Headers) -> ProfileErased:
+    """The erasure that a record without a value on customer.profiles stands for.
+
+    Raises Unreadable on any other topic, and where its key or its version is missing.
+    """
+    if topic != CustomerProfile.topic:
+        raise Unreadable("no-value", f"the record must have a value: only {CustomerProfile.topic} knows tombstones")
     version = dict(record_headers).get(VERSION_HEADER) or b""
     if not re.fullmatch(rb"[1-9][0-9]{0,17}", version):
         raise Unreadable("missing-version", f"a tombstone must carry the erased version in its header {VERSION_HEADER}")
@@ -94,25 +107,6 @@ def tombstone(key: bytes | None, record_headers: Headers) -> ProfileErased:
     except ValueError:
         raise Unreadable("malformed-key", "the key of a tombstone must be the customer's id") from None
     return ProfileErased(customer_id=customer_id, version=int(version))
-
-
-def read_record(
-    topic: str, key: bytes | None, record_headers: Headers, value: bytes | None
-) -> tuple[Envelope, Payload]:
-    """A record of a (logical) topic, read and checked whole: envelope, contract, its topic and its key.
-
-    Raises Unreadable.
-    """
-    pairs = tuple(record_headers)
-    envelope, data = read(pairs, value)
-    if data is None and topic == CustomerProfile.topic:
-        return envelope, tombstone(key, pairs)
-    payload = parse(envelope.type, data)
-    if payload.topic != topic:
-        raise Unreadable("wrong-topic", f"{envelope.type} belongs on {payload.topic}, not on {topic}")
-    if key != payload.kafka_key.encode():
-        raise Unreadable("wrong-key", f"the key must be the text of {payload.key_field} as in the value")
-    return envelope, payload
 
 
 def _check_numbers(value: bytes) -> None:
