@@ -6,16 +6,17 @@ import os
 import shutil
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from jgo.config import GlobalSettings
-from jgo.constants import MAVEN_CENTRAL_URL
-from jgo.maven import MavenContext, PythonResolver
+if TYPE_CHECKING:
+    from jgo.maven import MavenContext
 
 LOCK = Path(__file__).with_name("kafka.lock")
 DOWNLOADS_AT_ONCE = 8
@@ -113,6 +114,11 @@ def _fetch(jars: list[Jar], target: Path, say: Say) -> None:
 
 
 def _fetch_with_jgo(jars: list[Jar], target: Path) -> None:
+    with warnings.catch_warnings():  # its import looks for folders of a desktop, and warns where there is none
+        warnings.simplefilter("ignore")
+        from jgo.config import GlobalSettings  # noqa: PLC0415 - only who fetches needs it
+        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
+        from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
     repositories = {**GlobalSettings.load().repositories, "central": MAVEN_CENTRAL_URL}
     context = MavenContext(resolver=PythonResolver(), repo_cache=target / "m2", remote_repos=repositories, timeout=30)
     with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
@@ -123,7 +129,7 @@ def _fetch_with_jgo(jars: list[Jar], target: Path) -> None:
             raise
 
 
-def _fetch_one(jar: Jar, context: MavenContext, target: Path) -> None:
+def _fetch_one(jar: Jar, context: "MavenContext", target: Path) -> None:
     """Fetch one jar, a few times if need be: what a broken download left behind is thrown away first."""
     artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
     reason: object = "its bytes differ from kafka.lock"

@@ -154,16 +154,31 @@ class Postgres:
             readable.flush()
             _hand_to_unprivileged(fresh, Path(readable.name))
             self._run_initdb(fresh, Path(readable.name))
+        self._close_common_databases(fresh)
         fresh.rename(self._data)
 
     def _run_initdb(self, data: Path, password_file: Path) -> None:
         options = ["-D", str(data), "-U", ADMIN, "--pwfile", str(password_file)]
         options += ["--auth-local=scram-sha-256", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
-        command = [*unprivileged(), str(_binary("initdb")), *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INITDB_SECONDS, check=False)  # noqa: S603 - our own command
+        self._run([str(_binary("initdb")), *options])
+
+    def _close_common_databases(self, data: Path) -> None:
+        """A service's role may enter its own database only; said in single-user mode, before anybody can connect."""
+        closing = "REVOKE ALL ON DATABASE postgres FROM PUBLIC;\nREVOKE ALL ON DATABASE template1 FROM PUBLIC;\n"
+        self._run([str(_binary("postgres")), "--single", "-D", str(data), "postgres"], closing)
+
+    def _run(self, command: list[str], typed: str = "") -> None:
+        done = subprocess.run(  # noqa: S603 - our own commands
+            [*unprivileged(), *command],
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=INITDB_SECONDS,
+            check=False,
+        )
         if done.returncode != 0:
-            raise StartError(f"PostgreSQL could not make a cluster in {data}:\n{done.stdout}\n{done.stderr}")
+            raise StartError(f"PostgreSQL could not make a cluster in {self.folder}:\n{done.stdout}\n{done.stderr}")
 
 
 @cache

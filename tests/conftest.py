@@ -1,0 +1,76 @@
+"""What every test may ask for: a real Kafka and PostgreSQL, databases cloned from a template, topics of its own."""
+
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.local.databases import Database, clone_database, drop_databases, template_of
+from deploy.local.stack import FolderInUse, Stack, lock_folder
+from deploy.local.topics import Topic, create_topics, delete_topics, plan
+
+STATE = Path(__file__).parents[1] / ".kello" / "tests"
+PARTITIONS = 3
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Every topic of deploy/topics.yaml, made for one test: `topics("sales.events")` is its real name."""
+
+    kafka: str
+    prefix: str
+    planned: tuple[Topic, ...]
+
+    def __call__(self, name: str) -> str:
+        return self.prefix + name
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The servers of this run: KELLO_KAFKA and KELLO_POSTGRES, or embedded ones that end with it."""
+    _remove_what_killed_runs_left()
+    folder = STATE / secrets.token_hex(4)
+    with Stack(folder) as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: Stack) -> str:
+    """host:port of the broker of this run."""
+    return stack.kafka
+
+
+@pytest.fixture
+async def database(stack: Stack) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
+    """`await database("billing")`: a database of this test alone, migrated, with the roles of the service."""
+    made: list[str] = []
+
+    async def clone(service: str) -> Database:
+        template = await template_of(stack.postgres, service)
+        made.append(f"test_{service}_{secrets.token_hex(6)}")
+        return await clone_database(stack.postgres, service, template, made[-1])
+
+    yield clone
+    await drop_databases(stack.postgres, made)
+
+
+@pytest.fixture
+async def topics(stack: Stack) -> AsyncIterator[Topics]:
+    """All topics under a prefix of this test alone, three partitions each."""
+    topics = Topics(stack.kafka, f"test-{secrets.token_hex(4)}.", plan())
+    names = await create_topics(stack.kafka, topics.planned, prefix=topics.prefix, partitions=PARTITIONS)
+    yield topics
+    await delete_topics(stack.kafka, names)
+
+
+def _remove_what_killed_runs_left() -> None:
+    for folder in STATE.glob("*/"):
+        try:
+            with lock_folder(folder):
+                shutil.rmtree(folder)
+        except FolderInUse:
+            continue
