@@ -119,7 +119,7 @@ def of_tombstone(record_headers: Headers, payload: Event, timestamp: int) -> Env
 
 
 def moment_of(timestamp: int) -> datetime:
-    """The moment of a record's timestamp in milliseconds, or the nearest one until 2200: a producer may say anything."""
+    """The moment of a record's timestamp in milliseconds, kept within 1970 to 2200: a producer may say anything."""
     return datetime.fromtimestamp(min(max(timestamp, 0), _TIMESTAMP_MAX) / 1000, UTC)
 
 

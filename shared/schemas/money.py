@@ -36,7 +36,9 @@ def _known(code: str) -> str:
     return code
 
 
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$"), AfterValidator(_known)]
+Currency = Annotated[
+    str, Field(pattern=r"^[A-Z]{3}$", json_schema_extra={"format": "iso-4217"}), AfterValidator(_known)
+]
 """An ISO 4217 alphabetic code with a minor unit, such as EUR."""
 
 Amount = Annotated[int, Field(strict=True, ge=-AMOUNT_MAX, le=AMOUNT_MAX)]

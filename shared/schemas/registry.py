@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -140,6 +141,7 @@ def _rule(kind: str, message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
+@cache  # a flood of broken payloads must not build a schema for each
 def _field_names(model: type[BaseModel]) -> frozenset[str]:
     """The names of a model's fields and of its parts' fields."""
     schema = model.model_json_schema()

@@ -81,22 +81,30 @@ def iban(text: str) -> str:
         raise ValueError("the IBAN is wrong: check its country, its length and its check digits") from None
 
 
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$"), AfterValidator(_country)]
+Country = Annotated[
+    str, Field(pattern=r"^[A-Z]{2}$", json_schema_extra={"format": "iso-3166-1"}), AfterValidator(_country)
+]
 """An ISO 3166-1 alpha-2 code, such as AT."""
 
 Locale = Annotated[
-    str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?$"), AfterValidator(_language_tag)
+    str,
+    Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?$", json_schema_extra={"format": "bcp-47"}),
+    AfterValidator(_language_tag),
 ]
 """A BCP 47 tag of language, script and region, such as en, de-AT or zh-Hant-TW."""
 
-Zone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_zone)]
+Zone = Annotated[
+    str, Field(min_length=1, max_length=64, json_schema_extra={"format": "iana-time-zone"}), AfterValidator(_zone)
+]
 """A time zone of the IANA database, such as Europe/Vienna."""
 
-Email = Annotated[str, Field(min_length=3, max_length=254), AfterValidator(email)]
+Email = Annotated[
+    str, Field(min_length=3, max_length=254, json_schema_extra={"format": "email"}), AfterValidator(email)
+]
 """An email address (RFC 5321), its domain in lower case."""
 
-Phone = Annotated[str, Field(min_length=3, max_length=40), AfterValidator(phone)]
+Phone = Annotated[str, Field(min_length=3, max_length=40, json_schema_extra={"format": "e164"}), AfterValidator(phone)]
 """A phone number as in E.164, such as +43123456789."""
 
-Iban = Annotated[str, Field(min_length=5, max_length=50), AfterValidator(iban)]
+Iban = Annotated[str, Field(min_length=5, max_length=50, json_schema_extra={"format": "iban"}), AfterValidator(iban)]
 """An IBAN (ISO 13616) in its compact form."""
