@@ -1,0 +1,48 @@
+# Kello. `make` lists what there is to do. Everything that it makes lives in .kello/ of this checkout, and what it
+# downloads in your caches (uv's own, and ~/.cache/kello).
+
+STATE := .kello
+PYTHON := $(STATE)/venv/bin/python
+ARGS ?=
+
+# The first Python that is new enough; python3 itself where none is, so that the message names it.
+FIND_PYTHON = for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	candidate=python3; done
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint up down status clean
+
+help:  ## list the targets
+	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STATE)/environment  ## the whole system at work: a scripted month, and the proof that every promise held
+	@$(PYTHON) -m deploy.demo $(ARGS)
+
+test: $(STATE)/environment  ## every test, on a real Kafka and PostgreSQL (ARGS="tests/billing -k paid" for some)
+	@$(PYTHON) -m pytest $(ARGS)
+
+check: lint test  ## what CI runs: lint, types, import contracts and every test
+
+lint: $(STATE)/environment  ## style, types and import contracts
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+	@$(STATE)/venv/bin/lint-imports
+
+up: $(STATE)/environment  ## start the system in the background and say where it is
+	@$(PYTHON) -m deploy.local up
+
+down: $(STATE)/environment  ## stop what `up` started; data stays for the next time
+	@$(PYTHON) -m deploy.local down
+
+status: $(STATE)/environment  ## what of it is alive
+	@$(PYTHON) -m deploy.local status
+
+clean:  ## stop everything and remove what was made here, data and environment; caches stay
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m deploy.local down; fi
+	@rm -rf $(STATE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STATE)/environment: requirements.lock deploy/environment.py
+	@$(FIND_PYTHON); $$candidate deploy/environment.py
