@@ -40,7 +40,7 @@ def make_environment() -> None:
     """Bring .kello/venv to what requirements.lock says, and leave a stamp that says so."""
     state = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
     if not (STAMP.exists() and STAMP.read_text() == state and works(VENV / "bin" / "python")):
-        print("Making the Python environment: about 200 MB the first time, from uv's cache later", flush=True)  # noqa: T201 - says what takes time
+        print("Making the Python environment: about 200 MB the first time, from uv's cache later", flush=True)  # noqa: T201 - says why it takes time
         uv = find_uv()
         if not works(VENV / "bin" / "python"):
             run(uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(VENV))
@@ -54,11 +54,10 @@ def make_environment() -> None:
 
 def works(python: Path) -> bool:
     """Whether an environment is there and of this very Python."""
+    if not python.exists():
+        return False
     ask = [str(python), "-c", "import sys; print(sys.version)"]
-    return (
-        python.exists()
-        and subprocess.run(ask, capture_output=True, text=True, check=False).stdout == f"{sys.version}\n"
-    )  # noqa: S603
+    return subprocess.run(ask, capture_output=True, text=True, check=False).stdout == f"{sys.version}\n"  # noqa: S603 - our own
 
 
 def find_uv() -> str:
@@ -95,13 +94,13 @@ def run(*command: str) -> None:
 
 def succeeds(*command: str, quiet: bool = False) -> bool:
     output = subprocess.DEVNULL if quiet else None
-    return subprocess.run(command, env=environment(), stdout=output, stderr=output, check=False).returncode == 0  # noqa: S603
+    return subprocess.run(command, env=environment(), stdout=output, stderr=output, check=False).returncode == 0  # noqa: S603 - our own
 
 
 def environment() -> dict[str, str]:
     """Ours, with pip's indexes told to uv where uv was told none."""
     told = {uv: os.environ[pip] for pip, uv in PIP_FOR_UV.items() if pip in os.environ and uv not in os.environ}
-    return {**told, **os.environ}
+    return {**told, "PIP_ROOT_USER_ACTION": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **os.environ}
 
 
 if __name__ == "__main__":
