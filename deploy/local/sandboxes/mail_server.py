@@ -252,8 +252,9 @@ def headers_of(content: bytes) -> tuple[str, str]:
 
 
 def decoded(text: str) -> str:
-    """Header text with its encoded words (RFC 2047) decoded; as it stands where they are broken."""
+    """Header text in one line, with its encoded words (RFC 2047) decoded; as they stand where they are broken."""
+    unfolded = "".join(text.splitlines())
     try:
-        return str(make_header(decode_header(text)))
+        return str(make_header(decode_header(unfolded)))
     except (HeaderParseError, LookupError, UnicodeError):
-        return text
+        return unfolded

@@ -113,7 +113,16 @@ class Dropped(Response):
 
 
 def listening_socket(port: int) -> socket.socket:
-    return socket.create_server((HOST, port), backlog=BACKLOG)
+    """Names its protocol, because asyncio sets TCP_NODELAY only where it is named: 40 ms an answer otherwise."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def json_response(body: Any, status: int = 200) -> Response:
