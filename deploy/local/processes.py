@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,52 @@ class Child:
             time.sleep(POLL_SECONDS)
 
 
+class Program(ABC):
+    """Something that runs as one child process: Kafka, PostgreSQL, a service. It can be killed and launched again."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._child: Child | None = None
+
+    @property
+    def process(self) -> Child:
+        """The process last launched. Raises RuntimeError before the first launch."""
+        if self._child is None:
+            raise RuntimeError(f"{self.name} was not launched yet")
+        return self._child
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    def start(self) -> None:
+        """Launch and wait until it serves; nothing when it does already. Raises StartError with the end of its log."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the process and return; nothing when it is running. From the main thread only (`spawn` says why)."""
+        if not self.alive:
+            self._child = self._spawn()
+
+    @abstractmethod
+    def wait_ready(self) -> None:
+        """Wait until it serves; from any thread. Raises StartError with the end of its log."""
+
+    def stop(self) -> None:
+        """Orderly, and killed when that takes too long; from any thread. Nothing when it does not run."""
+        if self._child is not None:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would; gone when this returns."""
+        self.process.kill()
+
+    @abstractmethod
+    def _spawn(self) -> Child:
+        """Start the process."""
+
+
 def spawn(
     name: str,
     command: Sequence[str | Path],
@@ -86,7 +133,6 @@ def spawn(
     death_signal: Signals = SIGKILL,
     stop_signal: Signals = SIGTERM,
     stop_seconds: float = 10.0,
-    stdout: int | None = None,
 ) -> Child:
     """Start `command`, appending what it prints to `log`; it gets `death_signal` when this process dies in any way.
 
@@ -103,8 +149,8 @@ def spawn(
         process = subprocess.Popen(  # noqa: S603 - the commands are this package's own
             [*guard, *inner, *map(str, command)],
             stdin=subprocess.DEVNULL,
-            stdout=file if stdout is None else stdout,
-            stderr=file,
+            stdout=file,
+            stderr=subprocess.STDOUT,
             env=dict(env) if env is not None else None,
             cwd=cwd,
             start_new_session=True,

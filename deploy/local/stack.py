@@ -13,6 +13,7 @@ from typing import NoReturn, Self
 from deploy.local.jars import Say
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
+from deploy.local.processes import Program
 
 
 class FolderInUse(Exception):  # noqa: N818 - named for what was found
@@ -45,10 +46,16 @@ class Stack:
                 self.broker.launch()
             if self.server:
                 self.say("Starting PostgreSQL")
-                self.postgres = self.server.start()
+                self.server.start()
+                self.postgres = self.server.dsn
             if self.broker:
-                self.kafka = self.broker.start()
+                self.broker.start()
+                self.kafka = self.broker.address
             self._open = undo.pop_all()
+
+    def programs(self) -> list[Program]:
+        """The servers that are ours."""
+        return [server for server in (self.broker, self.server) if server]
 
     def stop(self) -> None:
         """Stop what was started here, in order and in bounded time."""
