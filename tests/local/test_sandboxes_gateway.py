@@ -381,3 +381,18 @@ async def test_what_happened_cannot_be_changed(tmp_path: Path) -> None:
                 journal.execute(change)
     finally:
         journal.close()
+
+
+async def test_it_stops_quietly_although_requests_are_in_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("deploy.local.sandboxes.wire.STOP_SECONDS", 0.05)
+    async with asyncio.timeout(10), open_gateway(tmp_path / "state") as gateway:
+        gateway.script(Behaviour(delay_seconds=600), token=OK)
+        async with httpx.AsyncClient(base_url=gateway.url) as client:
+            paying = asyncio.create_task(pay(client, "k"))
+            await until_state(client, "k", "pending")
+            await gateway.front.listener.__aexit__()
+            with pytest.raises(httpx.RemoteProtocolError):
+                await paying
+    assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []

@@ -212,6 +212,7 @@ async def test_while_it_is_down_open_lines_are_cut_and_new_ones_told_so(
         (b"Subject: =?nonsense?b?!!!?=\r\n\r\nx\r\n", "", "=?nonsense?b?!!!?="),
         (b"Message-ID:\r\n <folded@example.com>\r\nSubject: a\r\n b\r\n\r\nx\r\n", "<folded@example.com>", "a b"),
         ("Subject: größer\r\n\r\nx\r\n".encode(), "", "größer"),
+        (b"Content-Type: text/plain; charset=klingon\r\n\r\nx\r\n", "", ""),
         (b"Subject: \xff\xfe\r\n\r\n\xff\r\n", "", "\ufffd\ufffd"),
     ],
 )

@@ -79,6 +79,20 @@ async def test_it_stops_quietly_when_told(tmp_path: Path, told_by: signal.Signal
         assert (process.returncode, out, err) == (0, b"", b"")
 
 
+async def test_the_process_loses_replies_as_well(tmp_path: Path) -> None:
+    """It runs on uvloop, whose connections are others than those of the other tests."""
+    async with running(tmp_path) as (_, addresses):
+        async with httpx.AsyncClient(headers={"Idempotency-Key": "k"}) as client:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.post(f"{addresses['gateway']}/payments", json=PAYMENT | {"token": "tok_lost_reply"})
+        async with aiosmtplib.SMTP(hostname=addresses["smtp_host"], port=addresses["smtp_port"]) as smtp:
+            with pytest.raises(aiosmtplib.SMTPServerDisconnected):
+                await smtp.sendmail(
+                    "a@example.com", ["b@lost-reply.example.com"], "Message-ID: <1@example.com>\r\n\r\n"
+                )
+        assert await counts(addresses) == (1, 0, 1)
+
+
 async def test_it_listens_again_where_it_did(tmp_path: Path) -> None:
     async with running(tmp_path) as (process, addresses):
         process.terminate()

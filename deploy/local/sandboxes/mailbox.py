@@ -37,6 +37,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from email import message_from_bytes, policy
+from email.message import MIMEPart
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -188,9 +189,19 @@ def _content(raw: bytes) -> dict[str, Any]:
     text, html = message.get_body(("plain",)), message.get_body(("html",))
     return {
         "headers": [(name, str(value)) for name, value in message.items()],
-        "text": text.get_content() if text is not None else None,
-        "html": html.get_content() if html is not None else None,
+        "text": _text(text),
+        "html": _text(html),
     }
+
+
+def _text(part: MIMEPart | None) -> str | None:
+    if part is None:
+        return None
+    try:
+        return str(part.get_content())
+    except LookupError:  # a charset that nobody knows
+        payload = part.get_payload(decode=True)
+        return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else str(payload)
 
 
 def _not_found(n: int) -> Response:

@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -63,7 +64,6 @@ class Listener:
         self._app = Starlette(routes=routes, exception_handlers={InvalidRequestError: _invalid_request})
         self._app.state.drop = self._drop
         self._state = ServerState()
-        self._open: set[H11Protocol] = set()
 
     @property
     def url(self) -> str:
@@ -71,8 +71,8 @@ class Listener:
 
     async def __aenter__(self) -> Self:
         config = uvicorn.Config(
-            self._app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            self._answer, interface="asgi3", http="h11", ws="none", lifespan="off",
+            log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )  # fmt: skip
         config.load()
         self._server = await asyncio.get_running_loop().create_server(
@@ -86,13 +86,22 @@ class Listener:
         self._server.close()
         for connection in self._connections():
             connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=STOP_SECONDS)
-        for task in self._state.tasks:
-            task.cancel()
+        in_hand = set(self._state.tasks)
+        if in_hand:
+            in_hand = (await asyncio.wait(in_hand, timeout=STOP_SECONDS))[1]
         for connection in self._connections():
             connection.transport.abort()
+        await asyncio.sleep(0)  # in this round of the loop each request learns that its client is gone
+        for task in in_hand:
+            task.cancel()
+        if in_hand:
+            await asyncio.wait(in_hand)
         await self._server.wait_closed()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Only a stop cancels a request, when nobody waits for its answer any more: no error to be logged."""
+        with suppress(asyncio.CancelledError):
+            await self._app(scope, receive, send)
 
     def _connections(self) -> list[H11Protocol]:
         return [connection for connection in self._state.connections if isinstance(connection, H11Protocol)]
