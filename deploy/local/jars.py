@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from deploy.local.processes import StartError
+
 if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
@@ -26,7 +28,7 @@ MAVEN_SECONDS = 300
 Say = Callable[[str], None]
 
 
-class FetchError(Exception):
+class FetchError(StartError):
     """A jar could not be fetched, or is not the one that kafka.lock names."""
 
 

@@ -122,6 +122,16 @@ class Program(ABC):
         """Start the process."""
 
 
+def started_at(pid: int) -> int | None:
+    """When a process started, in ticks since boot; None when it is gone. With the pid it names one process for good."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if fields[0] == "Z" else int(fields[19])
+
+
 def spawn(
     name: str,
     command: Sequence[str | Path],

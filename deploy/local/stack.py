@@ -13,10 +13,10 @@ from typing import NoReturn, Self
 from deploy.local.jars import Say
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
-from deploy.local.processes import Program
+from deploy.local.processes import Program, StartError
 
 
-class FolderInUse(Exception):  # noqa: N818 - named for what was found
+class FolderInUse(StartError):  # noqa: N818 - named for what was found
     """Another process runs its servers in this folder."""
 
 

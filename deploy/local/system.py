@@ -49,11 +49,18 @@ class System:
     """
 
     def __init__(
-        self, folder: Path, say: Say = print, environment: Mapping[str, str] = os.environ, prefix: str = ""
+        self,
+        folder: Path,
+        say: Say = print,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        prefix: str = "",
+        only_servers: bool = False,
     ) -> None:
         self.folder = folder.absolute()
         self.say = say
         self.prefix = prefix
+        self.only_servers = only_servers
         self.stack = Stack(folder, say, environment)
         self.databases: dict[str, Database] = {}
         self.services: dict[str, Service] = {}
@@ -71,15 +78,8 @@ class System:
         """Start everything and wait until every service is ready. Raises StartError; then nothing is left running."""
         with ExitStack() as undo:
             undo.enter_context(self.stack)
-            self.say("Creating topics and databases")
-            self.databases = asyncio.run(
-                prepare(self.stack.kafka, self.stack.postgres, service_names(), prefix=self.prefix)
-            )
-            self._sandboxes = Sandboxes(self.folder / "sandboxes")
-            undo.callback(self._sandboxes.stop)
-            self._sandboxes.start()
-            undo.callback(lambda: stop_together(self.services.values()))
-            self._start_services()
+            if not self.only_servers:
+                self._start_kello(undo)
             self._open = undo.pop_all()
 
     def stop(self) -> None:
@@ -99,6 +99,16 @@ class System:
         """Every process of ours, the servers first."""
         outside = [self._sandboxes] if self._sandboxes else []
         return [*self.stack.programs(), *outside, *self.services.values()]
+
+    def _start_kello(self, undo: ExitStack) -> None:
+        self.say("Creating topics and databases")
+        kafka, postgres = self.stack.kafka, self.stack.postgres
+        self.databases = asyncio.run(prepare(kafka, postgres, service_names(), prefix=self.prefix))
+        self._sandboxes = Sandboxes(self.folder / "sandboxes")
+        undo.callback(self._sandboxes.stop)
+        self._sandboxes.start()
+        undo.callback(lambda: stop_together(self.services.values()))
+        self._start_services()
 
     def _start_services(self) -> None:
         tokens = _remembered_tokens(self.folder / "tokens.json", list(self.databases))
