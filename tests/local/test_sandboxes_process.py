@@ -46,7 +46,7 @@ async def use(addresses: dict[str, Any]) -> None:
         assert (await client.post(f"{addresses['gateway']}/payments", json=PAYMENT)).status_code == 201
         text = {"to": "+4915112345678", "text": "Hi"}
         assert (await client.post(f"{addresses['sms']}/messages", json=text)).status_code == 201
-    async with aiosmtplib.SMTP(hostname=addresses["smtp_host"], port=addresses["smtp_port"]) as smtp:
+    async with aiosmtplib.SMTP(hostname=addresses["smtp_host"], port=addresses["smtp_port"], timeout=5) as smtp:
         await smtp.sendmail("a@example.com", ["b@example.com"], "Message-ID: <1@example.com>\r\n\r\nHi\r\n")
 
 
@@ -85,7 +85,7 @@ async def test_the_process_loses_replies_as_well(tmp_path: Path) -> None:
         async with httpx.AsyncClient(headers={"Idempotency-Key": "k"}) as client:
             with pytest.raises(httpx.RemoteProtocolError):
                 await client.post(f"{addresses['gateway']}/payments", json=PAYMENT | {"token": "tok_lost_reply"})
-        async with aiosmtplib.SMTP(hostname=addresses["smtp_host"], port=addresses["smtp_port"]) as smtp:
+        async with aiosmtplib.SMTP(hostname=addresses["smtp_host"], port=addresses["smtp_port"], timeout=5) as smtp:
             with pytest.raises(aiosmtplib.SMTPServerDisconnected):
                 await smtp.sendmail(
                     "a@example.com", ["b@lost-reply.example.com"], "Message-ID: <1@example.com>\r\n\r\n"

@@ -8,7 +8,7 @@ from datetime import datetime
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.parser import HeaderParser
-from typing import Self
+from typing import Self, cast
 
 import orjson
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -198,6 +198,11 @@ class Line(SMTP):
             self._sessions.discard(session)
             self._writer.close()
 
+    async def drop(self) -> None:
+        """Closes the line without an answer; the loss of the connection then cancels whoever waits here."""
+        self._writer.transport.abort()
+        await asyncio.get_running_loop().create_future()
+
 
 class Clerk:
     """What aiosmtpd calls for each command (its handler hooks)."""
@@ -215,11 +220,11 @@ class Clerk:
         envelope.rcpt_options.extend(options)
         return "250 2.1.5 OK"
 
-    async def handle_DATA(self, line: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # as above
+    async def handle_DATA(self, line: Line, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # as above
         to = [printable(address) for address in envelope.rcpt_tos]
         reply = await self._server.deliver(printable(envelope.mail_from or ""), to, envelope.original_content or b"")
         if reply is None:
-            await drop(line)
+            await line.drop()
         return reply or ""
 
 
@@ -227,16 +232,9 @@ class ClosedLine(asyncio.Protocol):
     """What a connection meets while the server is down."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.write(f"421 4.3.2 {HOSTNAME} is not available\r\n".encode())
-        transport.close()
-
-
-async def drop(line: SMTP) -> None:
-    """Closes the line without an answer; the loss of the connection then cancels whoever waits here."""
-    if isinstance(line.transport, asyncio.WriteTransport):
-        line.transport.abort()
-    await asyncio.get_running_loop().create_future()
+        line = cast("asyncio.WriteTransport", transport)  # a server's always is, though uvloop's is no subclass
+        line.write(f"421 4.3.2 {HOSTNAME} is not available\r\n".encode())
+        line.close()
 
 
 def printable(address: str) -> str:
