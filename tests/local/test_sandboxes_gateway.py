@@ -396,3 +396,15 @@ async def test_it_stops_quietly_although_requests_are_in_hand(
             with pytest.raises(httpx.RemoteProtocolError):
                 await paying
     assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
+
+
+async def test_a_client_that_goes_away_in_the_middle_is_no_error(
+    client: httpx.AsyncClient, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+    writer.write(b"POST /payments HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: 100\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await pay(client, "k")).status_code == 201
+    assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.errors import HeaderParseError
@@ -193,7 +194,8 @@ class Line(SMTP):
             raise AssertionError("aiosmtpd runs each connection in a task of its own")
         self._sessions.add(session)
         try:
-            await super()._handle_client()
+            with suppress(ConnectionError):  # clients go away as they like
+                await super()._handle_client()
         finally:
             self._sessions.discard(session)
             self._writer.close()

@@ -12,6 +12,7 @@ import orjson
 import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -61,7 +62,9 @@ class Listener:
 
     def __init__(self, routes: Sequence[Route], port: int = 0) -> None:
         self.port = port
-        self._app = Starlette(routes=routes, exception_handlers={InvalidRequestError: _invalid_request})
+        self._app = Starlette(
+            routes=routes, exception_handlers={InvalidRequestError: _invalid_request, ClientDisconnect: _gone}
+        )
         self._app.state.drop = self._drop
         self._state = ServerState()
 
@@ -185,6 +188,11 @@ def _whole(request: HttpRequest, name: str, default: int, least: int) -> int:
 
 async def _invalid_request(_request: HttpRequest, error: Exception) -> Response:
     return respond(refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", str(error)))
+
+
+async def _gone(_request: HttpRequest, _error: Exception) -> Response:
+    """The client went away in the middle of its request: nothing was done, and nobody reads this."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 class Stage(Protocol):
