@@ -9,6 +9,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 TYPE_SHAPE = re.compile(r"kello\.[a-z]+\.[a-z0-9-]+\.v[1-9][0-9]*\Z")
 
+FULL_DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
+
 
 def storable(text: str) -> str:
     """Text must hold no NUL character and no lone surrogate: PostgreSQL can store neither."""
@@ -37,7 +39,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 def _a_date_without_time(value: Any) -> Any:
     """A date is written YYYY-MM-DD (RFC 3339 full-date): no number, no time of day."""
-    if isinstance(value, (int, float, datetime)) or (isinstance(value, str) and len(value) != len("2026-01-31")):
+    if isinstance(value, (int, float, datetime)) or (isinstance(value, str) and not FULL_DATE.match(value)):
         raise ValueError("a date is written YYYY-MM-DD")
     return value
 

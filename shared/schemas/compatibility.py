@@ -116,7 +116,7 @@ class _Walk:
     def _fields(self, old: Schema, new: Schema, where: str) -> Iterator[Break]:
         before, after = old.get("properties", {}), new.get("properties", {})
         must, must_now = set(old.get("required", ())), set(new.get("required", ()))
-        for name in before.keys() - after.keys():
+        for name in sorted(before.keys() - after.keys()):
             yield Break(f"{where}.{name}", "older readers", "the field was removed")
             if new.get("additionalProperties") is False:
                 yield Break(f"{where}.{name}", "older payloads", "the field was removed and would be refused")
@@ -124,10 +124,10 @@ class _Walk:
             yield Break(f"{where}.{name}", "older payloads", "the field is now required")
         for name in sorted((must - must_now) & after.keys()):
             yield Break(f"{where}.{name}", "older readers", "the field is no longer always there")
-        for name in after.keys() - before.keys():
+        for name in sorted(after.keys() - before.keys()):
             if old.get("additionalProperties") is False:
                 yield Break(f"{where}.{name}", "older readers", "the field is new and would be refused")
-        for name in before.keys() & after.keys():
+        for name in sorted(before.keys() & after.keys()):
             yield from self.node(before[name], after[name], f"{where}.{name}")
 
     def _unnamed(self, old: Schema, new: Schema, where: str) -> Iterator[Break]:
@@ -135,7 +135,7 @@ class _Walk:
         before, after = old.get("patternProperties", {}), new.get("patternProperties", {})
         if before.keys() != after.keys():
             yield from _both(f"{where}.*", f"its names changed from {sorted(before)} to {sorted(after)}")
-        for pattern in before.keys() & after.keys():
+        for pattern in sorted(before.keys() & after.keys()):
             yield from self.node(before[pattern], after[pattern], f"{where}.*")
         rest, rest_now = old.get("additionalProperties", True), new.get("additionalProperties", True)
         if rest == rest_now:

@@ -18,6 +18,9 @@ from shared.schemas.envelope import Headers, Unreadable
 PUBLISHERS = (billing, customer, hr, notify, payroll, sales)
 """The modules that declare contracts."""
 
+COMPACTED_TOPICS = frozenset({CustomerProfile.topic})
+"""Topics that keep the last record of each key, and on which a record without a value stands for an erasure."""
+
 PAYLOAD_BYTES_MAX = 1024 * 1024
 """The largest value that is read: 1 MiB."""
 
