@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from deploy.local.databases import Database, clone_database, drop_databases, template_of
+from deploy.local.sandboxes import Sandboxes
 from deploy.local.stack import FolderInUse, Stack, lock_folder
 from deploy.local.topics import Topic, create_topics, delete_topics, plan
+from shared.harness.kello import Kello
 
 STATE = Path(__file__).parents[1] / ".kello" / "tests"
 PARTITIONS = 3
@@ -74,3 +76,14 @@ def _remove_what_killed_runs_left() -> None:
                 shutil.rmtree(folder)
         except FolderInUse:
             continue
+
+
+@pytest.fixture
+async def kello(
+    stack: Stack, topics: Topics, database: Callable[[str], Awaitable[Database]], tmp_path: Path
+) -> AsyncIterator[Kello]:
+    """Kello for this test: nothing runs yet; `kello.running("billing")` starts what the test needs."""
+    async with Sandboxes(tmp_path / "sandboxes") as sandboxes:
+        kello = Kello(stack.kafka, topics.prefix, database, sandboxes)
+        yield kello
+        await kello.close()

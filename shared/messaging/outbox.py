@@ -1,0 +1,83 @@
+"""The outbox: what is to be published, saved in the transaction of the effects and deleted once Kafka has it.
+
+Rows are written last, after the locks of the roots, so that ids and commits have the same order for each key.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+import ormsgpack
+
+from shared.messaging.database import Tx
+from shared.messaging.decision import Ids, Message
+from shared.schemas.base import Payload
+from shared.schemas.envelope import Envelope, headers
+
+Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
+
+VALUE_BYTES_MAX = 1024 * 1024
+HEADER_BYTES_MAX = 256 * 1024
+
+
+class Oversized(Exception):
+    """What is to be published is larger than any topic takes: publish less, or a reference to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record to publish. `topic` is logical; `headers` may hold nulls and bytes that are no text."""
+
+    event_id: str
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: bytes
+
+    @staticmethod
+    def of(event_id: str, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> "Record":
+        packed = ormsgpack.packb(list(headers))
+        if len(value or b"") > VALUE_BYTES_MAX or len(packed) + len(key or b"") > HEADER_BYTES_MAX:
+            raise Oversized(f"a record for {topic} has {len(value or b'')} bytes and {len(packed)} bytes of headers")
+        return Record(event_id, topic, key, value, packed)
+
+
+def record_of(payload: Payload, source: str, cause: Message[object], now: datetime, ids: Ids) -> Record:
+    """An event that follows from `cause`, in CloudEvents binary mode."""
+    event_id = str(ids.next())
+    envelope = Envelope(
+        id=event_id,
+        source=source,
+        type=payload.ce_type,
+        time=now,
+        subject=payload.subject,
+        correlation_id=cause.correlation_id,
+        causation_id=cause.id,
+        traceparent=cause.traceparent,
+    )
+    value = payload.__pydantic_serializer__.to_json(payload)
+    return Record.of(event_id, payload.topic, payload.kafka_key.encode(), value, headers(envelope))
+
+
+def unpacked(packed: bytes) -> list[tuple[str, bytes | None]]:
+    """The headers of an outbox row, as aiokafka takes them."""
+    return [(name, value) for name, value in ormsgpack.unpackb(packed)]
+
+
+async def append(tx: Tx, records: Sequence[Record]) -> None:
+    """Writes the rows in their order."""
+    await tx.execute(
+        """
+        INSERT INTO messaging.outbox (event_id, topic, key, value, headers)
+        SELECT event_id, topic, key, value, headers
+        FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[])
+            WITH ORDINALITY AS b (event_id, topic, key, value, headers, n)
+        ORDER BY n
+        """,
+        [record.event_id for record in records],
+        [record.topic for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+        [record.headers for record in records],
+    )

@@ -1,0 +1,143 @@
+"""Records as they come from Kafka, read: a message to decide on, or the fault that makes it a dead letter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aiokafka import ConsumerRecord
+
+from shared.messaging.dead_letters import Fault
+from shared.messaging.decision import Message
+from shared.messaging.handlers import Handlers
+from shared.messaging.inbox import Identity, value_hash
+from shared.messaging.offsets import Advance, Partition
+from shared.schemas import envelope, registry
+from shared.schemas.base import Command, Payload
+from shared.schemas.envelope import Envelope, Unreadable
+
+KEY_CHARACTERS_MAX = 200
+
+
+@dataclass(slots=True, eq=False)
+class Received:
+    """One record that matters to us: a message, or the fault that makes it a dead letter.
+
+    `unread` names a command whose payload could not be read, so that its sender gets an answer all the same.
+    """
+
+    partition: Partition
+    record: "ConsumerRecord[bytes, bytes]"
+    message: Message[Any] | None = None
+    fault: Fault | None = None
+    value_hash: int = 0
+    unread: Message[None] | None = None
+
+    @property
+    def identity(self) -> Identity:
+        assert self.message is not None  # noqa: S101 - only messages have one
+        return Identity(self.message.source, self.message.id)
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What was read in one go: the records that matter, and how far each partition has been read."""
+
+    received: Sequence[Received]
+    advances: Mapping[Partition, Advance]
+
+    def __len__(self) -> int:
+        return len(self.received)
+
+    def halves(self) -> "tuple[Batch, Batch]":
+        """The same records in two batches, to be saved one after the other."""
+        first, second = self.received[: len(self) // 2], self.received[len(self) // 2 :]
+        reached: dict[Partition, Advance] = {}
+        for each in first:
+            reached[each.partition] = replace(
+                self.advances[each.partition],
+                next_offset=each.record.offset + 1,
+                last_timestamp=each.record.timestamp,
+            )
+        return Batch(first, reached), Batch(second, self.advances)
+
+    def until(self, partition: Partition, offset: int, timestamp: int) -> "Batch":
+        """The batch without what follows `offset` in one partition."""
+        kept = [each for each in self.received if each.partition != partition or each.record.offset <= offset]
+        reached = replace(self.advances[partition], next_offset=offset + 1, last_timestamp=timestamp)
+        return Batch(kept, {**self.advances, partition: reached})
+
+    def with_fault(self, fault: Fault) -> "Batch":
+        """A batch of one, whose message is a dead letter after all."""
+        (only,) = self.received
+        return Batch([Received(only.partition, only.record, None, fault)], self.advances)
+
+
+class Reader:
+    """Reads the records of a consumer: what is of no interest to its decisions is passed over without being parsed."""
+
+    def __init__(self, handlers: Handlers[Any]) -> None:
+        self._handlers = handlers
+
+    def read(self, partition: Partition, record: "ConsumerRecord[bytes, bytes]") -> Received | None:
+        """A message, a fault, or None: a known type that nobody here decides upon. Never raises."""
+        try:
+            return self._read(partition, record)
+        except Unreadable as error:
+            return Received(partition, record, None, Fault("poison", error.code, error.message))
+
+    def _read(self, partition: Partition, record: "ConsumerRecord[bytes, bytes]") -> Received | None:
+        head, value = envelope.read(record.headers, record.value)
+        model = registry.model_of(head.type)
+        if model.topic != partition.topic:
+            raise Unreadable("wrong-topic", f"{head.type} belongs on the topic {model.topic}: publish it there")
+        if not self._handlers.of_type(registry.newest(head.type)):
+            return None
+        try:
+            if value is None:
+                payload: Payload = registry.parse_tombstone(partition.topic, record.key, record.headers)
+            else:
+                payload = registry.parse(head.type, value)
+            _check_key(record, payload)
+        except Unreadable as error:
+            fault = Fault("poison", error.code, error.message)
+            return Received(partition, record, None, fault, 0, _unread(model, partition, record, head))
+        message = _message(partition, record, head, payload, payload.kafka_key)
+        return Received(partition, record, message, None, value_hash(head.type, value or b""))
+
+
+def _check_key(record: "ConsumerRecord[bytes, bytes]", payload: Payload) -> None:
+    if record.key is None:
+        raise Unreadable("no-key", f"the record has no key: set it to the text of {payload.key_field}")
+    if record.key != payload.kafka_key.encode():
+        raise Unreadable("wrong-key", f"the record's key must be the text of {payload.key_field}")
+
+
+def _unread(
+    model: type[Payload], partition: Partition, record: "ConsumerRecord[bytes, bytes]", head: Envelope
+) -> Message[None] | None:
+    """The command that an unreadable payload was meant to be; None for an event, or where nobody could be answered."""
+    try:
+        key = (record.key or b"").decode()
+    except UnicodeDecodeError:
+        return None
+    if not issubclass(model, Command) or not 0 < len(key) <= KEY_CHARACTERS_MAX or "\x00" in key:
+        return None
+    return _message(partition, record, head, None, key)
+
+
+def _message(
+    partition: Partition, record: "ConsumerRecord[bytes, bytes]", head: Envelope, payload: Any, key: str
+) -> Message[Any]:
+    return Message(
+        payload=payload,
+        id=head.id,
+        source=head.source,
+        type=payload.ce_type if payload is not None else head.type,
+        time=head.time,
+        key=key,
+        topic=partition.topic,
+        partition=partition.partition,
+        offset=record.offset,
+        correlation_id=head.correlation_id or head.id,
+        traceparent=head.traceparent,
+    )

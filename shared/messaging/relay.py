@@ -1,0 +1,375 @@
+"""The relay: publishes the outbox, in order for each key, and deletes what Kafka has acknowledged.
+
+One at a time for each database: it holds an advisory lock on the very session that deletes. In a round every partition
+gets one batch, and the next only after its acknowledgement. After any failure the producer is made anew and the lowest
+row comes first again: a record may be repeated on the wire, never lost, never overtaken by a later one of its key.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import time
+from typing import Any, TypeAlias
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeError
+from aiokafka.partitioner import murmur2
+
+from shared.messaging import metrics
+from shared.messaging.database import Row, Tx, connect, is_transient
+from shared.messaging.outbox import unpacked
+from shared.messaging.settings import ServiceSettings
+from shared.messaging.topics import partitions_of
+
+log = structlog.get_logger(__name__)
+
+LOCK = 0x72656C6179  # "relay": one for each database
+ROUND_ROWS = 4000
+BATCH_BYTES = 900 * 1024
+REQUEST_BYTES = 2 * 1024 * 1024
+POLL_SECONDS = 0.1
+LOCK_POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+SEND_SECONDS = 15.0
+CALL_SECONDS = 10.0
+SEQUENCE_HEADER = "kello_sequence"
+
+Connection: TypeAlias = Tx
+"""A session, outside any transaction: the relay's own, or one of the pool while the service starts."""
+
+
+class DatabaseBehindKafka(Exception):
+    """The database lacks what it once published: it came back from a backup. Publishing would contradict Kafka."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """What Kafka has taken of one partition in a round."""
+
+    ids: Sequence[int]
+    topic: str
+    partition: int
+    last_offset: int
+
+
+class Relay:
+    """Publishes one service's outbox. `run` ends with its cancellation; `drain` waits until the outbox is empty."""
+
+    def __init__(self, settings: ServiceSettings, service: str, publishes: Collection[str]) -> None:
+        self._settings = settings
+        self._service = service
+        self._source = f"kello/{service}"
+        self._publishes = sorted(publishes)
+        self._wake = asyncio.Event()
+        self._is_empty = asyncio.Event()
+        self.is_holding = False
+
+    def wake(self) -> None:
+        """Rows were committed just now."""
+        self._is_empty.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Raises DatabaseBehindKafka; waits for everything else."""
+        while True:
+            try:
+                await self._hold_the_lock()
+            except (KafkaError, Exception) as error:
+                if not (isinstance(error, KafkaError) or is_transient(error)):
+                    raise
+                metrics.RELAY_FAILURES.labels(self._service).inc()
+                log.warning("relay_begins_anew", error=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def drain(self) -> None:
+        """Until a look at the outbox found nothing to publish; at once where another process is the relay."""
+        while self.is_holding and not self._is_empty.is_set():
+            await asyncio.sleep(POLL_SECONDS / 2)
+
+    async def _hold_the_lock(self) -> None:
+        connection = await connect(self._settings.database_url, application=f"{self._service} relay")
+        try:
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                await asyncio.sleep(LOCK_POLL_SECONDS)
+            await adopt_what_kafka_has(connection, self._settings, self._source, self._publishes)
+            self.is_holding = True
+            log.info("relay_holds", service=self._service)
+            await self._publish(connection)
+        finally:
+            self.is_holding = False
+            with suppress(Exception):
+                await connection.close(timeout=CALL_SECONDS / 5)
+            if not connection.is_closed():
+                connection.terminate()
+
+    async def _publish(self, connection: Connection) -> None:
+        producer = await self._started_producer()
+        try:
+            while True:
+                self._wake.clear()
+                rows = await _next_rows(connection)
+                if rows:
+                    await self._publish_round(connection, producer, rows)
+                else:
+                    self._is_empty.set()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(POLL_SECONDS):
+                            await self._wake.wait()
+        finally:
+            with suppress(Exception):
+                async with asyncio.timeout(CALL_SECONDS / 2):
+                    await producer.stop()
+
+    async def _started_producer(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka_servers,
+            client_id=f"{self._service}-relay",
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=REQUEST_BYTES,
+            request_timeout_ms=int(CALL_SECONDS * 1000),
+        )
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await producer.start()
+        except BaseException:
+            with suppress(Exception):
+                await producer.stop()
+            raise
+        return producer
+
+    async def _publish_round(self, connection: Connection, producer: AIOKafkaProducer, rows: Sequence[Row]) -> None:
+        """One partition's failure keeps no other from going on; it is raised when the others are done."""
+        by_partition = await self._by_partition(producer, rows)
+        sends = [self._send(producer, place, part) for place, part in by_partition.items()]
+        ends = await asyncio.gather(*sends, return_exceptions=True)
+        acknowledged = [end for end in ends if isinstance(end, Acknowledged)]
+        if acknowledged:
+            await _delete(connection, acknowledged)
+            metrics.PUBLISHED.labels(self._service).inc(sum(len(each.ids) for each in acknowledged))
+        blocked = [end for end in ends if isinstance(end, _NeverSent)]
+        for each in blocked:
+            await _block(connection, each.row, each.reason)
+        for end in ends:
+            if isinstance(end, BaseException) and not isinstance(end, _NeverSent):
+                raise end
+
+    async def _by_partition(self, producer: AIOKafkaProducer, rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
+        counts: dict[str, int] = {}
+        by_partition: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
+        for row in rows:
+            topic = row["topic"]
+            if topic not in counts:
+                counts[topic] = await self._partition_count(producer, topic)
+            if counts[topic]:
+                by_partition[topic, partition_of(row["key"], row["id"], counts[topic])].append(row)
+        if not by_partition:
+            await asyncio.sleep(RETRY_SECONDS)
+        return by_partition
+
+    async def _partition_count(self, producer: AIOKafkaProducer, topic: str) -> int:
+        """0 for a topic that is not there: its rows wait, the others go on."""
+        physical = self._settings.topic_prefix + topic
+        try:
+            async with asyncio.timeout(CALL_SECONDS / 5):
+                return len(await producer.partitions_for(physical))
+        except (KafkaError, TimeoutError) as error:
+            log.error("topic_is_missing", topic=physical, error=type(error).__name__, command="kello topics apply")
+            return 0
+
+    async def _send(self, producer: AIOKafkaProducer, place: tuple[str, int], rows: Sequence[Row]) -> Acknowledged:
+        """One batch, as many of the rows as fit. Raises _NeverSent where the first row fits nowhere."""
+        topic, partition = place
+        builder, sent = producer.create_batch(), []
+        now = int(time() * 1000)
+        for row in rows:
+            headers = [*unpacked(row["headers"]), (SEQUENCE_HEADER, str(row["id"]).encode())]
+            if builder.append(timestamp=now, key=row["key"], value=row["value"], headers=headers) is None:
+                break
+            sent.append(row["id"])
+        if not sent:
+            raise _NeverSent(rows[0], f"larger than a batch of {BATCH_BYTES} bytes")
+        builder.close()
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                future = await producer.send_batch(builder, self._settings.topic_prefix + topic, partition=partition)
+                metadata = await future
+        except (MessageSizeTooLargeError, InvalidTopicError) as error:
+            if len(sent) == 1:
+                raise _NeverSent(rows[0], f"Kafka refuses it: {type(error).__name__}") from error
+            return await self._send(producer, place, rows[: len(sent) // 2])
+        return Acknowledged(sent, topic, partition, metadata.offset + len(sent) - 1)
+
+
+class _NeverSent(Exception):
+    """Kafka will never take this row: it waits for an operator, and so does its key."""
+
+    def __init__(self, row: Row, reason: str) -> None:
+        super().__init__(reason)
+        self.row = row
+        self.reason = reason
+
+
+def partition_of(key: bytes | None, row_id: int, count: int) -> int:
+    """Where Java clients and `kcat -X topic.partitioner=murmur2_random` put a key; without one, spread by row."""
+    return row_id % count if key is None else (murmur2(key) & 0x7FFFFFFF) % count
+
+
+async def _next_rows(connection: Connection) -> list[Row]:
+    """The lowest rows whose key is not blocked."""
+    return await connection.fetch(
+        """
+        SELECT o.id, o.topic, o.key, o.value, o.headers
+        FROM messaging.outbox AS o
+        WHERE NOT EXISTS (
+            SELECT FROM messaging.outbox_blocked AS b WHERE b.topic = o.topic AND b.key IS NOT DISTINCT FROM o.key
+        )
+        ORDER BY o.id
+        LIMIT $1
+        """,
+        ROUND_ROWS,
+    )
+
+
+async def _delete(connection: Connection, acknowledged: Sequence[Acknowledged]) -> None:
+    """Deletes what Kafka has, and notes how far that is, in one statement."""
+    await connection.execute(
+        """
+        WITH gone AS (DELETE FROM messaging.outbox WHERE id = ANY ($1::bigint[]))
+        INSERT INTO messaging.relay_position AS p (topic, partition, acknowledged_offset, acknowledged_id)
+        SELECT * FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[])
+        ON CONFLICT (topic, partition) DO UPDATE
+        SET acknowledged_offset = greatest(p.acknowledged_offset, excluded.acknowledged_offset),
+            acknowledged_id = greatest(p.acknowledged_id, excluded.acknowledged_id)
+        """,
+        [row_id for each in acknowledged for row_id in each.ids],
+        [each.topic for each in acknowledged],
+        [each.partition for each in acknowledged],
+        [each.last_offset for each in acknowledged],
+        [max(each.ids) for each in acknowledged],
+    )
+
+
+async def _block(connection: Connection, row: Row, reason: str) -> None:
+    log.error("outbox_row_blocked", id=row["id"], topic=row["topic"], reason=reason)
+    await connection.execute(
+        """
+        INSERT INTO messaging.outbox_blocked (id, topic, key, reason)
+        SELECT id, topic, key, $2 FROM messaging.outbox WHERE id = $1
+        ON CONFLICT DO NOTHING
+        """,
+        row["id"],
+        reason,
+    )
+
+
+async def adopt_what_kafka_has(
+    connection: Connection, settings: ServiceSettings, source: str, publishes: Collection[str]
+) -> None:
+    """Reads the service's own topics beyond what was acknowledged, before anything is published.
+
+    A row of the outbox that is there already was sent by a relay that died before it could delete it: it is deleted.
+    A record of ours that the database knows nothing of was published by a later state of it: DatabaseBehindKafka.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_servers,
+        client_id="relay-reader",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        request_timeout_ms=int(CALL_SECONDS * 1000),
+    )
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            await consumer.start()
+        positions = await _positions(connection)
+        behind = await _places_to_read(consumer, settings, publishes, positions)
+        if behind:
+            await _read_to_the_end(connection, consumer, settings, source, positions, behind)
+    finally:
+        with suppress(Exception):
+            async with asyncio.timeout(CALL_SECONDS / 2):
+                await consumer.stop()
+
+
+async def _positions(connection: Connection) -> dict[tuple[str, int], tuple[int, int]]:
+    rows = await connection.fetch(
+        "SELECT topic, partition, acknowledged_offset, acknowledged_id FROM messaging.relay_position"
+    )
+    return {(row["topic"], row["partition"]): (row["acknowledged_offset"], row["acknowledged_id"]) for row in rows}
+
+
+async def _places_to_read(
+    consumer: AIOKafkaConsumer,
+    settings: ServiceSettings,
+    publishes: Collection[str],
+    positions: Mapping[tuple[str, int], tuple[int, int]],
+) -> dict[TopicPartition, tuple[int, int]]:
+    """First and last offset to read of each partition that has grown since."""
+    places: dict[TopicPartition, tuple[int, int]] = {}
+    prefix = settings.topic_prefix
+    known = await partitions_of(settings.kafka_servers, [prefix + topic for topic in publishes])
+    candidates = [place for places_of_topic in known.values() for place in places_of_topic]
+    async with asyncio.timeout(CALL_SECONDS):
+        begins, ends = await consumer.beginning_offsets(candidates), await consumer.end_offsets(candidates)
+    for place in candidates:
+        acknowledged, _ = positions.get((place.topic.removeprefix(prefix), place.partition), (-1, 0))
+        first = max(begins[place], acknowledged + 1)
+        if first < ends[place]:
+            places[place] = (first, ends[place] - 1)
+    return places
+
+
+async def _read_to_the_end(
+    connection: Connection,
+    consumer: AIOKafkaConsumer,
+    settings: ServiceSettings,
+    source: str,
+    positions: Mapping[tuple[str, int], tuple[int, int]],
+    places: Mapping[TopicPartition, tuple[int, int]],
+) -> None:
+    consumer.assign(list(places))
+    for place, (first, _) in places.items():
+        consumer.seek(place, first)
+    unread = dict(places)
+    while unread:
+        fetched = await consumer.getmany(timeout_ms=int(CALL_SECONDS * 100), max_records=ROUND_ROWS)
+        for place, records in fetched.items():
+            logical = place.topic.removeprefix(settings.topic_prefix)
+            _, known_id = positions.get((logical, place.partition), (-1, 0))
+            await _adopt(connection, logical, place.partition, records, source, known_id)
+        for place, (_, last) in places.items():
+            if place in unread and await consumer.position(place) > last:
+                del unread[place]
+
+
+async def _adopt(
+    connection: Connection, topic: str, partition: int, records: Sequence[Any], source: str, known_id: int
+) -> None:
+    ours = [(sequence, record.offset) for record in records if (sequence := _sequence(record, source)) is not None]
+    if not ours:
+        return
+    ids = [sequence for sequence, _ in ours]
+    waiting = await connection.fetch("SELECT id FROM messaging.outbox WHERE id = ANY ($1::bigint[])", ids)
+    unknown = {sequence for sequence in ids if sequence > known_id} - {row["id"] for row in waiting}
+    if unknown:
+        first = min(offset for sequence, offset in ours if sequence in unknown)
+        raise DatabaseBehindKafka(
+            f"{topic}, partition {partition}, offset {first} was published by a later state of this database, which must "
+            "have come back from a backup. Bring back a later one (WAL archive) before this service runs again"
+        )
+    last = max(offset for _, offset in ours)
+    await _delete(connection, [Acknowledged(ids, topic, partition, last)])
+
+
+def _sequence(record: Any, source: str) -> int | None:
+    """The outbox id of a record of ours; None for anybody else's."""
+    headers = dict(record.headers)
+    mine = (
+        headers.get("ce_source") == source.encode() or headers.get("kello_dead_group") == source.split("/")[1].encode()
+    )
+    digits = headers.get(SEQUENCE_HEADER) or b""
+    return int(digits) if mine and digits.isdigit() else None

@@ -1,0 +1,346 @@
+"""The service shell: settings, pool, roles, health, watchdog, graceful drain. What a service's app.py wires together."""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+import structlog
+import uvloop
+from aiokafka.errors import KafkaError
+from fastapi import APIRouter
+from pydantic import ValidationError
+
+from shared.messaging import inbox, logs, metrics
+from shared.messaging.consumer import Consumer, TopicChanged
+from shared.messaging.database import (
+    ACQUIRE_TIMEOUT_SECONDS,
+    Pool,
+    connect_pool,
+    is_transient,
+    without_password,
+)
+from shared.messaging.handlers import Handlers
+from shared.messaging.http import Server, application, server
+from shared.messaging.intake import Intake
+from shared.messaging.relay import DatabaseBehindKafka, Relay, adopt_what_kafka_has
+from shared.messaging.settings import ServiceSettings
+from shared.messaging.tasks import TaskKind, TaskRunner
+from shared.messaging.unit import Decided, Load, Save, Unit
+from shared.messaging.working_set import WorkingSet
+from shared.schemas.registry import COMPACTED_TOPICS
+
+log = structlog.get_logger(__name__)
+
+S = TypeVar("S", bound=WorkingSet)
+C = TypeVar("C", bound=ServiceSettings)
+
+EXIT_BAD_SETTINGS = 64
+EXIT_NEEDS_AN_OPERATOR = 69
+EXIT_STUCK = 70
+WATCH_SECONDS = 1.0
+GAUGE_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+GC_THRESHOLD = 50_000
+
+
+@asynccontextmanager
+async def no_tasks(_settings: Any) -> AsyncIterator[Sequence[TaskKind[Any]]]:
+    """For a service that calls nobody and waits for nothing."""
+    yield ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[S, C]):
+    """What makes a service: its name is its consumer group, its database and its CloudEvents source `kello/<name>`.
+
+    `consumes` and `publishes` are logical topics; `task_kinds` opens the clients of the outside and closes them;
+    `routes` makes the read API on a pool.
+    """
+
+    name: str
+    consumes: Sequence[str]
+    publishes: Sequence[str]
+    handlers: Handlers[S]
+    load: Load[S]
+    save: Save[S]
+    routes: Callable[[Pool], APIRouter]
+    settings: type[C]
+    task_kinds: Callable[[C], AbstractAsyncContextManager[Sequence[TaskKind[Any]]]] = no_tasks
+
+
+class Stuck(Exception):
+    """Everything answers, records wait, and nothing moves: the process ends so that another one begins."""
+
+
+@dataclass(slots=True)
+class Process(Generic[S, C]):
+    """One running process of a service. `run` owns every task and connection, and ends with them."""
+
+    service: Service[S, C]
+    settings: C
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    http_port: int = 0
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _consumer: Consumer | None = None
+    _relay: Relay | None = None
+    _tasks: TaskRunner | None = None
+    _is_consuming: bool = False
+
+    def stop(self) -> None:
+        """Takes in nothing more, finishes what is in hand, then `run` returns."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until `stop`. Raises TopicChanged, DatabaseBehindKafka or Stuck: an operator's turn."""
+        pool = await self._connected_pool()
+        try:
+            async with self.service.task_kinds(self.settings) as kinds:
+                self._wire(pool, kinds)
+                await self._adopt_before_consuming(pool)
+                await self._run_roles(pool)
+        finally:
+            with suppress(Exception):
+                async with asyncio.timeout(5):
+                    await pool.close()
+            pool.terminate()
+
+    async def _connected_pool(self) -> Pool:
+        """Waits for PostgreSQL as long as a start may take."""
+        deadline = monotonic() + self.settings.start_timeout_seconds
+        while True:
+            try:
+                return await connect_pool(
+                    self.settings.database_url, application=self.service.name, size_max=self.settings.pool_size
+                )
+            except Exception as error:
+                if not is_transient(error) or monotonic() > deadline:
+                    raise
+                address = without_password(self.settings.database_url)
+                log.warning("database_waits", address=address, error=type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _wire(self, pool: Pool, kinds: Sequence[TaskKind[Any]]) -> None:
+        service, roles = self.service, self.settings.roles
+        unit = Unit(service.name, pool, service.load, service.save, self._on_commit)
+        if "consumer" in roles:
+            intake = Intake(service.name, service.handlers, self.settings.dead_run_max, unit.rejection_of_the_unread)
+            self._consumer = Consumer(self.settings, unit, pool, intake, service.consumes, COMPACTED_TOPICS)
+        if "relay" in roles:
+            self._relay = Relay(self.settings, service.name, self._publishes)
+        if "tasks" in roles:
+            self._tasks = TaskRunner(unit, pool, service.handlers, kinds)
+
+    @property
+    def _publishes(self) -> list[str]:
+        return [*self.service.publishes, f"{self.service.name}.dead-letters"]
+
+    def _on_commit(self, decided: Decided) -> None:
+        """Relay and tasks of this process need not wait for their next look."""
+        if decided.records and self._relay is not None:
+            self._relay.wake()
+        if decided.tasks and self._tasks is not None:
+            self._tasks.wake({kind for kind, _ in decided.tasks})
+
+    async def _adopt_before_consuming(self, pool: Pool) -> None:
+        """Nothing is decided on a database that is behind what it once published."""
+        async with pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
+            deadline = monotonic() + self.settings.start_timeout_seconds
+            while True:
+                try:
+                    source = f"kello/{self.service.name}"
+                    await adopt_what_kafka_has(connection, self.settings, source, self._publishes)
+                except (KafkaError, OSError, TimeoutError) as error:
+                    if monotonic() > deadline:
+                        raise
+                    log.warning("kafka_waits", error=type(error).__name__)
+                    await asyncio.sleep(RETRY_SECONDS)
+                else:
+                    return
+
+    async def _run_roles(self, pool: Pool) -> None:
+        roles: list[asyncio.Task[None]] = []
+        web = await self._web(pool)
+        try:
+            roles += [asyncio.create_task(each, name=name) for name, each in self._role_runs(pool, web)]
+            stopping = asyncio.create_task(self._stopping.wait())
+            await self._announce(web, [*roles, stopping])
+            done, _ = await asyncio.wait({*roles, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for each in done - {stopping}:
+                each.result()
+                raise RuntimeError(f"the role {each.get_name()} ended by itself")
+            await self._drain()
+        finally:
+            web.should_exit = True
+            stopping.cancel()
+            await _ended(roles, web_role="api")
+
+    def _role_runs(self, pool: Pool, web: Server) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        runs: list[tuple[str, Coroutine[Any, Any, None]]] = [
+            ("api", web.serve([self._socket()])),
+            ("watch", self._watch(pool)),
+        ]
+        if self._consumer is not None:
+            runs.append(("consumer", self._consumer.run(self._consuming)))
+        if self._relay is not None:
+            runs.append(("relay", self._relay.run()))
+        if self._tasks is not None:
+            runs.append(("tasks", self._tasks.run()))
+        return runs
+
+    def _consuming(self) -> None:
+        self._is_consuming = True
+
+    async def _web(self, pool: Pool) -> Server:
+        """Health and metrics are there whatever the roles; the read API is a role."""
+        routes = [self.service.routes(pool)] if "api" in self.settings.roles else []
+        return server(
+            application(self.service.name, self.settings.api_tokens, routes, self._what_is_dead, self._what_is_missing)
+        )
+
+    def _socket(self) -> socket.socket:
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((self.settings.http_host, self.settings.http_port))
+        self.http_port = listening.getsockname()[1]
+        return listening
+
+    async def _announce(self, web: Server, roles: Sequence[asyncio.Task[Any]]) -> None:
+        while not (web.started and (self._consumer is None or self._is_consuming)):
+            if any(role.done() for role in roles):
+                return
+            await asyncio.sleep(0.01)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 50, 50)
+        log.info("ready", http_port=self.http_port, roles=self.settings.roles)
+        self.ready.set()
+
+    def _what_is_dead(self) -> str | None:
+        if self._is_consuming and self._consumer is not None and not self._consumer.is_consuming:
+            return "the consume loop has ended"
+        return None
+
+    def _what_is_missing(self) -> str | None:
+        if not self.ready.is_set():
+            return "starting"
+        return "stopping" if self._stopping.is_set() else None
+
+    async def _drain(self) -> None:
+        log.info("draining")
+        if self._consumer is not None:
+            await self._consumer.drain()
+        if self._tasks is not None:
+            self._tasks.drain()
+        if self._relay is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.drain_timeout_seconds):
+                    await self._relay.drain()
+
+    async def _watch(self, pool: Pool) -> None:
+        """Gauges, the inbox's turn, and the watchdog."""
+        still_seconds, looked, gauged = 0.0, monotonic(), 0.0
+        before: object = None
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = monotonic()
+            progress = await self._progress(pool)
+            still_seconds = still_seconds + now - looked if progress is not None and progress == before else 0.0
+            before, looked = progress, now
+            if still_seconds > self.settings.watchdog_seconds:
+                raise Stuck(f"records wait and nothing moved for {still_seconds:.0f} s")
+            if now - gauged > GAUGE_SECONDS:
+                gauged = now
+                await self._keep_house(pool)
+
+    async def _progress(self, pool: Pool) -> object:
+        """Where partitions with lag stand; None where none has any, or where PostgreSQL or Kafka does not answer."""
+        if self._consumer is None:
+            return None
+        try:
+            lag = {partition: records for partition, records in (await self._consumer.lag()).items() if records}
+            rows = await pool.fetch(
+                "SELECT topic, partition, next_offset FROM messaging.consumer_offset WHERE consumer_group = $1",
+                self.service.name,
+            )
+        except Exception as error:
+            if not is_transient(error) and not isinstance(error, KafkaError):
+                raise
+            return None
+        for partition, records in lag.items():
+            metrics.LAG_RECORDS.labels(self.service.name, partition.topic, partition.partition).set(records)
+        waiting = {(partition.topic, partition.partition) for partition in lag}
+        stands = [tuple(row) for row in rows if (row["topic"], row["partition"]) in waiting]
+        return stands or None
+
+    async def _keep_house(self, pool: Pool) -> None:
+        try:
+            await inbox.turn_over(pool, self.settings.inbox_horizon_seconds)
+            waiting = await pool.fetchrow(
+                """
+                SELECT count(*) AS rows, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age
+                FROM messaging.outbox
+                """
+            )
+            tasks = await pool.fetch("SELECT kind, state, count(*) AS n FROM messaging.task GROUP BY kind, state")
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return
+        if waiting is not None:
+            metrics.OUTBOX_ROWS.labels(self.service.name).set(waiting["rows"])
+            metrics.OUTBOX_AGE_SECONDS.labels(self.service.name).set(float(waiting["age"]))
+        metrics.TASKS.clear()
+        for row in tasks:
+            metrics.TASKS.labels(self.service.name, row["kind"], row["state"]).set(row["n"])
+
+
+async def _ended(roles: Sequence[asyncio.Task[None]], web_role: str) -> None:
+    """Every role ends: those that drained by themselves, the rest by cancellation."""
+    for role in roles:
+        if role.get_name() not in ("tasks", web_role):
+            role.cancel()
+    _, late = await asyncio.wait(roles, timeout=15) if roles else (set(), set())
+    for role in late:
+        role.cancel()
+    await asyncio.gather(*roles, return_exceptions=True)
+
+
+def main(service: Service[Any, Any]) -> None:
+    """`python -m services.<name>`. Exit codes: 0 after a stop, 64 bad settings, 69 an operator's turn, 70 stuck."""
+    try:
+        settings = service.settings()
+    except ValidationError as error:
+        rules = "; ".join(
+            f"KELLO_{'_'.join(str(p) for p in each['loc']).upper()}: {each['msg']}" for each in error.errors()
+        )
+        sys.exit(_told(EXIT_BAD_SETTINGS, f"{service.name} cannot start. Set these in its environment: {rules}"))
+    logs.configure(service.name, settings.log_level)
+    sys.exit(uvloop.run(_main(service, settings)))
+
+
+async def _main(service: Service[Any, Any], settings: ServiceSettings) -> int:
+    process = Process(service, settings)
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, process.stop)
+    try:
+        await process.run()
+    except (TopicChanged, DatabaseBehindKafka) as error:
+        log.critical("needs_an_operator", problem=str(error))
+        return EXIT_NEEDS_AN_OPERATOR
+    except Stuck as error:
+        log.critical("stuck", problem=str(error))
+        return EXIT_STUCK
+    return 0
+
+
+def _told(code: int, message: str) -> int:
+    print(message, file=sys.stderr)  # noqa: T201 - before there is a log
+    return code
