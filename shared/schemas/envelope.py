@@ -13,8 +13,6 @@ from typing import Any
 
 import orjson
 
-from shared.schemas.base import Event
-
 TEXT_MAX = 255
 """Characters in an id, a source, a type, a subject."""
 
@@ -27,7 +25,7 @@ _TIMESTAMP_MAX = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp() * 1000)
 Headers = Iterable[tuple[str, bytes | None]]
 
 
-class Unreadable(Exception):  # noqa: N818 - a verdict beside Refused, not an error of ours
+class Unreadable(Exception):
     """The record is poison: whoever sent it has to send it again, rightly.
 
     `code` is stable and for programs; `message` says what to do and holds no personal data.
@@ -77,8 +75,8 @@ def headers(envelope: Envelope) -> list[tuple[str, bytes]]:
     return pairs
 
 
-def read(record_headers: Headers, value: bytes) -> tuple[Envelope, bytes]:
-    """The envelope and the JSON payload of a record; an empty payload where a structured event has no data.
+def read(record_headers: Headers, value: bytes | None) -> tuple[Envelope, bytes | None]:
+    """The envelope and the JSON payload of a record; None for the payload where it has none, as a tombstone.
 
     Of a header that comes twice the last one counts, as for Kafka's own `lastHeader`. A header that is not needed may
     be null, binary or malformed: it is taken as absent. Raises Unreadable.
@@ -88,7 +86,7 @@ def read(record_headers: Headers, value: bytes) -> tuple[Envelope, bytes]:
     if content_type is not None:
         media_type = content_type.partition(";")[0].strip().lower()
         if media_type == _STRUCTURED:
-            return _read_structured(value, found)
+            return _read_structured(value or b"", found)
         _check_json(media_type)
     _check_specversion(_required(found, "ce_specversion"))
     id_ = _required(found, "ce_id")
@@ -103,19 +101,6 @@ def read(record_headers: Headers, value: bytes) -> tuple[Envelope, bytes]:
         _trace(_optional(found.get("traceparent"))),
     )
     return envelope, value
-
-
-def of_tombstone(record_headers: Headers, payload: Event, timestamp: int) -> Envelope:
-    """The envelope of a record without a value, whose `payload` its key and headers already gave.
-
-    A tombstone may come without CloudEvents headers, from a person's kcat: then its subject and version are its id, and
-    the record's `timestamp` (Kafka's milliseconds) is its time. Raises Unreadable where the headers are there but
-    broken.
-    """
-    if dict(record_headers).get("ce_id"):
-        return read(record_headers, b"")[0]
-    id_ = f"{payload.subject}/{payload.version}"
-    return Envelope(id_, payload.topic, payload.ce_type, moment_of(timestamp), payload.subject, id_)
 
 
 def moment_of(timestamp: int) -> datetime:
@@ -187,7 +172,7 @@ def _check_json(media_type: str) -> None:
         )
 
 
-def _read_structured(value: bytes, found: dict[str, bytes | None]) -> tuple[Envelope, bytes]:
+def _read_structured(value: bytes, found: dict[str, bytes | None]) -> tuple[Envelope, bytes | None]:
     """The whole event is the value (JSON event format, 3): attributes beside `data` or `data_base64`."""
     event = _json_object(value)
     _check_specversion(_attribute(event, "specversion"))
@@ -232,11 +217,11 @@ def _extension(event: dict[str, Any], name: str) -> str | None:
     return text if isinstance(text, str) and text and len(text) <= TEXT_MAX and "\x00" not in text else None
 
 
-def _data(event: dict[str, Any]) -> bytes:
+def _data(event: dict[str, Any]) -> bytes | None:
     if "data_base64" in event:
         try:
             return base64.b64decode(event["data_base64"], validate=True)
         except (TypeError, ValueError, binascii.Error):
             raise Unreadable("malformed-data_base64", "data_base64 must be a string in base64") from None
     data = event.get("data")
-    return b"" if data is None else orjson.dumps(data)
+    return None if data is None else orjson.dumps(data)

@@ -38,6 +38,8 @@ _upcasters: dict[str, tuple[type[Payload], Callable[[Any], Payload]]] = {}
 
 def model_of(ce_type: str) -> type[Payload]:
     """The model of a CloudEvents type. Raises Unreadable for a type that nobody declared."""
+    if ce_type == ProfileErased.ce_type:
+        return ProfileErased
     try:
         return Payload.contracts[ce_type]
     except KeyError:
@@ -81,6 +83,8 @@ def parse(ce_type: str, value: bytes) -> Payload:
     surrogate, no bottomless nesting) and what breaks the contract; its message never repeats what was sent.
     """
     model = model_of(ce_type)
+    if model is ProfileErased:
+        raise Unreadable("not-empty", "an erased profile is a record without a value: a tombstone")
     if not value:
         raise Unreadable("no-value", "the record must have a value: the JSON payload")
     if len(value) > PAYLOAD_BYTES_MAX:

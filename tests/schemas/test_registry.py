@@ -314,6 +314,11 @@ def test_a_tombstone_is_the_erasure_of_a_profile() -> None:
     assert (erased.topic, erased.kafka_key.encode()) == ("customer.profiles", key)
 
 
+def test_an_erasure_with_a_value_is_refused() -> None:
+    assert registry.model_of(ProfileErased.ce_type) is ProfileErased
+    assert refusal(ProfileErased.ce_type, b'{"version": 1}').code == "not-empty"
+
+
 @pytest.mark.parametrize("topic", ["billing.events", "customer.events", "sales.events", "customer.commands"])
 def test_a_tombstone_where_none_belongs_is_refused(topic: str) -> None:
     with pytest.raises(Unreadable) as error:
