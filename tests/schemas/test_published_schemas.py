@@ -1,15 +1,19 @@
 """What was published stays: every contract is as its file says, and every recorded payload can still be read."""
 
+import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 from pydantic import Field
 
+import shared.schemas
 from shared.schemas.base import Command, Event, Payload
 from shared.schemas.publish import FOLDER, contracts, differences, document, publish, published
 from shared.schemas.registry import parse
@@ -30,6 +34,18 @@ def test_every_contract_is_as_it_was_published() -> None:
 
 def test_every_contract_is_published_with_a_sample() -> None:
     assert contracts().keys() == PUBLISHED.keys() == {path.stem for path in (FOLDER / "samples").glob("*.json")}
+
+
+def test_every_module_that_declares_contracts_is_a_publisher() -> None:
+    for module in pkgutil.walk_packages(shared.schemas.__path__, "shared.schemas."):
+        importlib.import_module(module.name)
+    ours = {model.ce_type for model in Payload.contracts.values() if model.__module__.startswith("shared.schemas.")}
+    assert ours == contracts().keys()
+
+
+def test_every_contract_travels_on_a_planned_topic() -> None:
+    planned = yaml.safe_load((FOLDER.parents[2] / "deploy" / "topics.yaml").read_text(encoding="utf-8"))
+    assert {model.topic for model in contracts().values()} <= planned.keys()
 
 
 @pytest.mark.parametrize("ce_type", sorted(contracts()))
