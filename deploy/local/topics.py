@@ -71,7 +71,7 @@ class Topic(BaseModel):
         return settings
 
 
-class TopicsDiffer(Exception):  # noqa: N818 - named for what was found
+class TopicsDiffer(Exception):
     """Topics are there, but not as planned; the message says in which way, one line each."""
 
 

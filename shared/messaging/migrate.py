@@ -28,7 +28,7 @@ MIGRATION_SECONDS = 600
 Connection = asyncpg.Connection
 
 
-class MigrationRefused(Exception):  # noqa: N818 - named for what happened
+class MigrationRefused(Exception):
     """The files and the record of what was applied contradict each other; nothing was changed."""
 
 
