@@ -13,13 +13,9 @@ FULL_DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 
 def storable(text: str) -> str:
-    """Text must hold no NUL character and no lone surrogate: PostgreSQL can store neither."""
+    """Text must hold no NUL character: PostgreSQL cannot store it. (Lone surrogates pydantic refuses by itself.)"""
     if "\x00" in text:
         raise ValueError("text must not contain a NUL character (U+0000): remove it")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("text must not contain a lone surrogate (U+D800..U+DFFF): send valid Unicode") from None
     return text
 
 

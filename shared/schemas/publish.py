@@ -44,7 +44,7 @@ class Difference:
                 return f"{self.ce_type}: changed, and breaks nobody: run python -m shared.schemas.publish"
             case "new":
                 return f"{self.ce_type}: not published yet: run python -m shared.schemas.publish"
-            case _:
+            case "same":
                 return f"{self.ce_type}: as published"
 
 
@@ -108,14 +108,14 @@ def publish(models: dict[str, type[Payload]], folder: Path = FOLDER) -> list[Dif
     return [one for one in found if one.state in {"breaking", "withdrawn"}]
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], folder: Path = FOLDER) -> int:
     """0 where everything is (now) published as it is declared."""
     if list(arguments) not in ([], ["--check"]):
         sys.stderr.write("usage: python -m shared.schemas.publish [--check]\n")
         return 2
     models = contracts()
-    checked = [one for one in differences(models, published()) if one.state != "same"]
-    wrong = checked if arguments else publish(models)
+    checked = [one for one in differences(models, published(folder)) if one.state != "same"]
+    wrong = checked if arguments else publish(models, folder)
     for one in wrong:
         sys.stderr.write(f"{one}\n")
     return 1 if wrong else 0

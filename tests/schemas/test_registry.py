@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 
 from shared.schemas import registry
 from shared.schemas.base import Command, Event, Payload
@@ -267,6 +268,33 @@ def test_a_standard_code_that_is_none_is_refused(field: str, wrong: str) -> None
     assert wrong not in refused.message
 
 
+@pytest.mark.parametrize(
+    ("ce_type", "changes", "rule"),
+    [
+        ("kello.hr.absence-recorded.v1", {"ends_on": "2026-06-30"}, "ends_on must not lie before starts_on"),
+        ("kello.sales.booking-confirmed.v1", {"ends_on": "2026-06-30"}, "ends_on must not lie before starts_on"),
+        ("kello.customer.record-feedback.v1", {"kind": "csat", "score": 0}, "the score must be 1 to 5 for csat"),
+        ("kello.customer.record-feedback.v1", {"kind": "csat", "score": 6}, "the score must be 1 to 5 for csat"),
+        ("kello.customer.feedback-received.v1", {"kind": "csat", "score": 6}, "the score must be 1 to 5 for csat"),
+        ("kello.customer.add-contact-point.v1", {"channel": "in_app"}, "the app needs none"),
+        ("kello.customer.add-contact-point.v1", {"channel": "sms"}, "written as in E.164"),
+        ("kello.customer.set-preferred-channels.v1", {"channels": []}, "at least 1 item"),
+        ("kello.notify.request-notification.v1", {"data": {"a b": 1}}, "data.*"),
+        ("kello.notify.request-notification.v1", {"data": {f"k{i}": i for i in range(51)}}, "at most 50"),
+        ("kello.notify.request-notification.v1", {"data": {"k": 1.5}}, "data.*"),
+        ("kello.payroll.start-payroll-run.v1", {"period": "2026-13"}, "period"),
+    ],
+)
+def test_a_rule_of_one_contract_is_kept(ce_type: str, changes: dict[str, Any], rule: str) -> None:
+    assert rule in refusal(ce_type, json.dumps(samples_of(ce_type)[0] | changes).encode()).message
+
+
+def test_a_lone_surrogate_is_refused_in_the_sender_too() -> None:
+    for text in ("\ud800", "a\udfff"):
+        with pytest.raises(ValidationError):
+            TagCustomer(customer_id=uuid.UUID(int=1), issued_by=text, tag="vip")
+
+
 def test_addresses_and_codes_are_brought_into_their_normal_form() -> None:
     fields = samples_of(EmployeeHired.ce_type)[0]
     fields |= {
@@ -300,6 +328,13 @@ def test_every_service_answers_commands_on_its_own_topic(service: str) -> None:
         assert answer.topic == f"{service}.events"
         assert answer.key_field == "key"
         assert issubclass(answer, Event)
+
+
+def test_answers_that_are_none_are_a_bug(two_versions: tuple[type[Payload], type[Payload]]) -> None:
+    for answer in ("accepted", "rejected"):
+        Payload.contracts[f"kello.test.command-{answer}.v1"] = two_versions[0]
+    with pytest.raises(TypeError, match="must derive from Accepted and Rejected"):
+        answers("test")
 
 
 def test_nobody_answers_for_the_systems_outside() -> None:
