@@ -1,4 +1,4 @@
-"""Kello in a test: services in this process or as processes of their own, an ordinary producer, and eyes on every topic."""
+"""Kello in a test: services in this process or as processes of their own, an ordinary producer, eyes on every topic."""
 
 import asyncio
 import os
@@ -136,7 +136,7 @@ class Kello:
     async def publish(
         self,
         *payloads: Payload,
-        id: str | None = None,
+        id: str | None = None,  # noqa: A002 - the name that CloudEvents gives it
         source: str = "tests",
         time: datetime | None = None,
         twice: bool = False,
@@ -192,7 +192,7 @@ class Kello:
             if len(found) >= count:
                 return found[0]
         raise AssertionError(
-            f"{count} × {model.__name__} with {fields} did not come within {within:g} s; found {len(found)}. "
+            f"{count} of {model.__name__} with {fields} did not come within {within:g} s; found {len(found)}. "
             f"What came on {model.topic}:\n" + self._arrived(model.topic)
         )
 

@@ -37,7 +37,7 @@ class Transient(Exception):
 
 async def connect_pool(database_url: str, *, application: str, size_max: int = 8) -> Pool:
     """A pool whose connects, acquires and commands all end in bounded time."""
-    pool = await asyncpg.create_pool(
+    return await asyncpg.create_pool(
         database_url,
         min_size=1,
         max_size=size_max,
@@ -46,7 +46,6 @@ async def connect_pool(database_url: str, *, application: str, size_max: int = 8
         max_inactive_connection_lifetime=60,
         server_settings={"application_name": application, **SESSION},
     )
-    return pool
 
 
 async def connect(database_url: str, *, application: str) -> "asyncpg.Connection[asyncpg.Record]":

@@ -1,8 +1,8 @@
 """Reading over HTTP: bearer tokens with scopes, problems as RFC 9457 has them, keyset pages, health and metrics."""
 
 import hmac
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -149,8 +149,9 @@ def _problem(status: int, title: str, detail: str, headers: dict[str, str] | Non
 class Server(uvicorn.Server):
     """Uvicorn inside a process that has its own signals."""
 
-    def capture_signals(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
 
 def server(app: FastAPI) -> Server:

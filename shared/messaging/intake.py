@@ -27,7 +27,7 @@ ID_TAKEN = Fault(
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Who reads: the service, which is the consumer group, its decisions, and how many dead letters in a row stop it."""
+    """Who takes in: the service, which is the group, its decisions, and how many dead letters in a row stop it."""
 
     service: str
     handlers: Handlers[Any]
@@ -146,9 +146,8 @@ class Records:
         if known:
             hashes |= await inbox.hashes_of(tx, group, known)
             again += [first[identity] for identity in known]
-        for each in again:
-            if hashes.get(each.identity) != each.value_hash:
-                self._faults[id(each)] = ID_TAKEN
+        taken = [each for each in again if hashes.get(each.identity) != each.value_hash]
+        self._faults |= {id(each): ID_TAKEN for each in taken}
         return [each for identity, each in first.items() if identity in fresh]
 
     def _letters(self, each: Received, opened: Opened) -> list[outbox.Record]:

@@ -7,22 +7,20 @@ row comes first again: a record may be repeated on the wire, never lost, never o
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import time
-from typing import Any, TypeAlias
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import murmur2
 
 from shared.messaging import metrics
-from shared.messaging.database import Row, Tx, connect, is_transient
+from shared.messaging.adoption import SEQUENCE_HEADER, Acknowledged, Connection, adopt_what_kafka_has, delete
+from shared.messaging.database import Row, connect, is_transient
 from shared.messaging.outbox import unpacked
 from shared.messaging.settings import ServiceSettings
-from shared.messaging.topics import partitions_of
 
 log = structlog.get_logger(__name__)
 
@@ -35,24 +33,6 @@ LOCK_POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 SEND_SECONDS = 15.0
 CALL_SECONDS = 10.0
-SEQUENCE_HEADER = "kello_sequence"
-
-Connection: TypeAlias = Tx
-"""A session, outside any transaction: the relay's own, or one of the pool while the service starts."""
-
-
-class DatabaseBehindKafka(Exception):
-    """The database lacks what it once published: it came back from a backup. Publishing would contradict Kafka."""
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """What Kafka has taken of one partition in a round."""
-
-    ids: Sequence[int]
-    topic: str
-    partition: int
-    last_offset: int
 
 
 class Relay:
@@ -61,7 +41,6 @@ class Relay:
     def __init__(self, settings: ServiceSettings, service: str, publishes: Collection[str]) -> None:
         self._settings = settings
         self._service = service
-        self._source = f"kello/{service}"
         self._publishes = sorted(publishes)
         self._wake = asyncio.Event()
         self._is_empty = asyncio.Event()
@@ -86,15 +65,15 @@ class Relay:
 
     async def drain(self) -> None:
         """Until a look at the outbox found nothing to publish; at once where another process is the relay."""
-        while self.is_holding and not self._is_empty.is_set():
+        while self.is_holding and not self._is_empty.is_set():  # noqa: ASYNC110 - either may come first
             await asyncio.sleep(POLL_SECONDS / 2)
 
     async def _hold_the_lock(self) -> None:
         connection = await connect(self._settings.database_url, application=f"{self._service} relay")
         try:
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - of PostgreSQL
                 await asyncio.sleep(LOCK_POLL_SECONDS)
-            await adopt_what_kafka_has(connection, self._settings, self._source, self._publishes)
+            await adopt_what_kafka_has(connection, self._settings, self._service, self._publishes)
             self.is_holding = True
             log.info("relay_holds", service=self._service)
             await self._publish(connection)
@@ -149,7 +128,7 @@ class Relay:
         ends = await asyncio.gather(*sends, return_exceptions=True)
         acknowledged = [end for end in ends if isinstance(end, Acknowledged)]
         if acknowledged:
-            await _delete(connection, acknowledged)
+            await delete(connection, acknowledged)
             metrics.PUBLISHED.labels(self._service).inc(sum(len(each.ids) for each in acknowledged))
         blocked = [end for end in ends if isinstance(end, _NeverSent)]
         for each in blocked:
@@ -178,7 +157,7 @@ class Relay:
             async with asyncio.timeout(CALL_SECONDS / 5):
                 return len(await producer.partitions_for(physical))
         except (KafkaError, TimeoutError) as error:
-            log.error("topic_is_missing", topic=physical, error=type(error).__name__, command="kello topics apply")
+            log.warning("topic_is_missing", topic=physical, error=type(error).__name__, command="kello topics apply")
             return 0
 
     async def _send(self, producer: AIOKafkaProducer, place: tuple[str, int], rows: Sequence[Row]) -> Acknowledged:
@@ -235,25 +214,6 @@ async def _next_rows(connection: Connection) -> list[Row]:
     )
 
 
-async def _delete(connection: Connection, acknowledged: Sequence[Acknowledged]) -> None:
-    """Deletes what Kafka has, and notes how far that is, in one statement."""
-    await connection.execute(
-        """
-        WITH gone AS (DELETE FROM messaging.outbox WHERE id = ANY ($1::bigint[]))
-        INSERT INTO messaging.relay_position AS p (topic, partition, acknowledged_offset, acknowledged_id)
-        SELECT * FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[])
-        ON CONFLICT (topic, partition) DO UPDATE
-        SET acknowledged_offset = greatest(p.acknowledged_offset, excluded.acknowledged_offset),
-            acknowledged_id = greatest(p.acknowledged_id, excluded.acknowledged_id)
-        """,
-        [row_id for each in acknowledged for row_id in each.ids],
-        [each.topic for each in acknowledged],
-        [each.partition for each in acknowledged],
-        [each.last_offset for each in acknowledged],
-        [max(each.ids) for each in acknowledged],
-    )
-
-
 async def _block(connection: Connection, row: Row, reason: str) -> None:
     log.error("outbox_row_blocked", id=row["id"], topic=row["topic"], reason=reason)
     await connection.execute(
@@ -265,111 +225,3 @@ async def _block(connection: Connection, row: Row, reason: str) -> None:
         row["id"],
         reason,
     )
-
-
-async def adopt_what_kafka_has(
-    connection: Connection, settings: ServiceSettings, source: str, publishes: Collection[str]
-) -> None:
-    """Reads the service's own topics beyond what was acknowledged, before anything is published.
-
-    A row of the outbox that is there already was sent by a relay that died before it could delete it: it is deleted.
-    A record of ours that the database knows nothing of was published by a later state of it: DatabaseBehindKafka.
-    """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_servers,
-        client_id="relay-reader",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        request_timeout_ms=int(CALL_SECONDS * 1000),
-    )
-    try:
-        async with asyncio.timeout(CALL_SECONDS):
-            await consumer.start()
-        positions = await _positions(connection)
-        behind = await _places_to_read(consumer, settings, publishes, positions)
-        if behind:
-            await _read_to_the_end(connection, consumer, settings, source, positions, behind)
-    finally:
-        with suppress(Exception):
-            async with asyncio.timeout(CALL_SECONDS / 2):
-                await consumer.stop()
-
-
-async def _positions(connection: Connection) -> dict[tuple[str, int], tuple[int, int]]:
-    rows = await connection.fetch(
-        "SELECT topic, partition, acknowledged_offset, acknowledged_id FROM messaging.relay_position"
-    )
-    return {(row["topic"], row["partition"]): (row["acknowledged_offset"], row["acknowledged_id"]) for row in rows}
-
-
-async def _places_to_read(
-    consumer: AIOKafkaConsumer,
-    settings: ServiceSettings,
-    publishes: Collection[str],
-    positions: Mapping[tuple[str, int], tuple[int, int]],
-) -> dict[TopicPartition, tuple[int, int]]:
-    """First and last offset to read of each partition that has grown since."""
-    places: dict[TopicPartition, tuple[int, int]] = {}
-    prefix = settings.topic_prefix
-    known = await partitions_of(settings.kafka_servers, [prefix + topic for topic in publishes])
-    candidates = [place for places_of_topic in known.values() for place in places_of_topic]
-    async with asyncio.timeout(CALL_SECONDS):
-        begins, ends = await consumer.beginning_offsets(candidates), await consumer.end_offsets(candidates)
-    for place in candidates:
-        acknowledged, _ = positions.get((place.topic.removeprefix(prefix), place.partition), (-1, 0))
-        first = max(begins[place], acknowledged + 1)
-        if first < ends[place]:
-            places[place] = (first, ends[place] - 1)
-    return places
-
-
-async def _read_to_the_end(
-    connection: Connection,
-    consumer: AIOKafkaConsumer,
-    settings: ServiceSettings,
-    source: str,
-    positions: Mapping[tuple[str, int], tuple[int, int]],
-    places: Mapping[TopicPartition, tuple[int, int]],
-) -> None:
-    consumer.assign(list(places))
-    for place, (first, _) in places.items():
-        consumer.seek(place, first)
-    unread = dict(places)
-    while unread:
-        fetched = await consumer.getmany(timeout_ms=int(CALL_SECONDS * 100), max_records=ROUND_ROWS)
-        for place, records in fetched.items():
-            logical = place.topic.removeprefix(settings.topic_prefix)
-            _, known_id = positions.get((logical, place.partition), (-1, 0))
-            await _adopt(connection, logical, place.partition, records, source, known_id)
-        for place, (_, last) in places.items():
-            if place in unread and await consumer.position(place) > last:
-                del unread[place]
-
-
-async def _adopt(
-    connection: Connection, topic: str, partition: int, records: Sequence[Any], source: str, known_id: int
-) -> None:
-    ours = [(sequence, record.offset) for record in records if (sequence := _sequence(record, source)) is not None]
-    if not ours:
-        return
-    ids = [sequence for sequence, _ in ours]
-    waiting = await connection.fetch("SELECT id FROM messaging.outbox WHERE id = ANY ($1::bigint[])", ids)
-    unknown = {sequence for sequence in ids if sequence > known_id} - {row["id"] for row in waiting}
-    if unknown:
-        first = min(offset for sequence, offset in ours if sequence in unknown)
-        raise DatabaseBehindKafka(
-            f"{topic}, partition {partition}, offset {first} was published by a later state of this database, which must "
-            "have come back from a backup. Bring back a later one (WAL archive) before this service runs again"
-        )
-    last = max(offset for _, offset in ours)
-    await _delete(connection, [Acknowledged(ids, topic, partition, last)])
-
-
-def _sequence(record: Any, source: str) -> int | None:
-    """The outbox id of a record of ours; None for anybody else's."""
-    headers = dict(record.headers)
-    mine = (
-        headers.get("ce_source") == source.encode() or headers.get("kello_dead_group") == source.split("/")[1].encode()
-    )
-    digits = headers.get(SEQUENCE_HEADER) or b""
-    return int(digits) if mine and digits.isdigit() else None

@@ -1,4 +1,4 @@
-"""The service shell: settings, pool, roles, health, watchdog, graceful drain. What a service's app.py wires together."""
+"""The service shell: settings, pool, roles, health, watchdog, graceful drain. What each app.py wires together."""
 
 import asyncio
 import gc
@@ -18,7 +18,9 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 
 from shared.messaging import inbox, logs, metrics
-from shared.messaging.consumer import Consumer, TopicChanged
+from shared.messaging.adoption import DatabaseBehindKafka, adopt_what_kafka_has
+from shared.messaging.claims import Claims, TopicChanged
+from shared.messaging.consumer import Consumer
 from shared.messaging.database import (
     ACQUIRE_TIMEOUT_SECONDS,
     Pool,
@@ -29,7 +31,7 @@ from shared.messaging.database import (
 from shared.messaging.handlers import Handlers
 from shared.messaging.http import Server, application, server
 from shared.messaging.intake import Intake
-from shared.messaging.relay import DatabaseBehindKafka, Relay, adopt_what_kafka_has
+from shared.messaging.relay import Relay
 from shared.messaging.settings import ServiceSettings
 from shared.messaging.tasks import TaskKind, TaskRunner
 from shared.messaging.unit import Decided, Load, Save, Unit
@@ -88,6 +90,7 @@ class Process(Generic[S, C]):
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     http_port: int = 0
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _claims: Claims | None = None
     _consumer: Consumer | None = None
     _relay: Relay | None = None
     _tasks: TaskRunner | None = None
@@ -131,7 +134,9 @@ class Process(Generic[S, C]):
         unit = Unit(service.name, pool, service.load, service.save, self._on_commit)
         if "consumer" in roles:
             intake = Intake(service.name, service.handlers, self.settings.dead_run_max, unit.rejection_of_the_unread)
-            self._consumer = Consumer(self.settings, unit, pool, intake, service.consumes, COMPACTED_TOPICS)
+            topics = {self.settings.topic_prefix + topic: topic for topic in service.consumes}
+            self._claims = Claims(service.name, pool, topics, COMPACTED_TOPICS, self.settings.dead_run_max)
+            self._consumer = Consumer(self.settings, unit, intake, self._claims, topics)
         if "relay" in roles:
             self._relay = Relay(self.settings, service.name, self._publishes)
         if "tasks" in roles:
@@ -154,8 +159,7 @@ class Process(Generic[S, C]):
             deadline = monotonic() + self.settings.start_timeout_seconds
             while True:
                 try:
-                    source = f"kello/{self.service.name}"
-                    await adopt_what_kafka_has(connection, self.settings, source, self._publishes)
+                    await adopt_what_kafka_has(connection, self.settings, self.service.name, self._publishes)
                 except (KafkaError, OSError, TimeoutError) as error:
                     if monotonic() > deadline:
                         raise
@@ -205,7 +209,7 @@ class Process(Generic[S, C]):
         )
 
     def _socket(self) -> socket.socket:
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((self.settings.http_host, self.settings.http_port))
         self.http_port = listening.getsockname()[1]
@@ -261,10 +265,10 @@ class Process(Generic[S, C]):
 
     async def _progress(self, pool: Pool) -> object:
         """Where partitions with lag stand; None where none has any, or where PostgreSQL or Kafka does not answer."""
-        if self._consumer is None:
+        if self._claims is None:
             return None
         try:
-            lag = {partition: records for partition, records in (await self._consumer.lag()).items() if records}
+            lag = {partition: records for partition, records in (await self._claims.lag()).items() if records}
             rows = await pool.fetch(
                 "SELECT topic, partition, next_offset FROM messaging.consumer_offset WHERE consumer_group = $1",
                 self.service.name,

@@ -248,7 +248,7 @@ class TaskRunner:
     async def _call(self, kind: TaskKind[Any], claimed: Claimed) -> None:
         await self._ended.put(await self._ended_call(kind, claimed))
 
-    async def _ended_call(self, kind: TaskKind[Any], claimed: Claimed) -> Ended:
+    async def _ended_call(self, kind: TaskKind[Any], claimed: Claimed) -> Ended:  # noqa: PLR0911 - one for each end
         payload = kind.payload.model_validate_json(claimed.payload)
         idempotency_key = f"{self._unit.service}:{kind.kind}:{claimed.key}"
         call = TaskCall(kind.kind, claimed.key, max(claimed.attempts, 1), idempotency_key)

@@ -120,7 +120,7 @@ class Unit(Generic[S]):
             except Redo as redo:
                 pending[-1] = redo.work
                 continue
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - sorted below: to wait, to run again, or to halve
                 tries += 1
                 if (
                     is_transient(error)
