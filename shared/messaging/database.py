@@ -9,7 +9,7 @@ import asyncpg
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Tx: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 """A connection inside a transaction that somebody else opened and will commit."""
-Row: TypeAlias = "asyncpg.Record"
+Row: TypeAlias = asyncpg.Record
 
 COMMAND_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
