@@ -1,0 +1,5 @@
+"""`python -m services.billing` runs the service."""
+
+from services.billing.app import main
+
+main()
