@@ -1,0 +1,32 @@
+"""Wiring; decides nothing."""
+
+from services.notify import api, consumers
+from services.notify.consumers import Notify
+from services.notify.effects import NotifySettings, task_kinds
+from shared.messaging import service as shell
+from shared.messaging.service import Service
+
+
+def service() -> Service[Notify, NotifySettings]:
+    return Service(
+        name="notify",
+        consumes=(
+            "customer.profiles",
+            "hr.events",
+            "billing.events",
+            "payroll.events",
+            "customer.events",
+            "notify.commands",
+        ),
+        publishes=("notify.events",),
+        handlers=consumers.handlers,
+        load=consumers.load,
+        save=consumers.save,
+        routes=api.routes,
+        settings=NotifySettings,
+        task_kinds=task_kinds,
+    )
+
+
+def main() -> None:
+    shell.main(service())
