@@ -164,7 +164,7 @@ class _Adoption:
             first = min(ours[row_id] for row_id in unknown)
             raise DatabaseBehindKafka(
                 f"{topic}, partition {partition}, offset {first} was published by a later state of this database, "
-                "which must have come back from a backup. Bring back a later one (WAL archive) before this service runs again"
+                "which must have come back from a backup: bring back a later one before this service runs again"
             )
         await delete(self._connection, [Acknowledged(list(ours), topic, partition, max(ours.values()))])
 

@@ -130,14 +130,8 @@ class Records:
         """The messages that the inbox has not seen; an id that says something else than before is a fault."""
         group = self._intake.service
         first: dict[Identity, Received] = {}
-        again: list[Received] = []
-        for each in self._ours:
-            if (
-                each.message is not None
-                and id(each) not in self._faults
-                and first.setdefault(each.identity, each) is not each
-            ):
-                again.append(each)
+        readable = [each for each in self._ours if each.message is not None and id(each) not in self._faults]
+        again = [each for each in readable if first.setdefault(each.identity, each) is not each]
         if not first:
             return []
         fresh = await inbox.remember(tx, group, {identity: each.value_hash for identity, each in first.items()})

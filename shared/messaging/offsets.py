@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.messaging.database import Tx
+from shared.messaging.database import Row, Tx
 
 
 class Partition(NamedTuple):
@@ -100,11 +100,7 @@ async def advance(tx: Tx, group: str, advances: Mapping[Partition, Advance]) -> 
     )
     if not rows:
         return None
-    stands = {
-        Partition(row["topic"], row["partition"]): Stand(row["next_offset"], row["last_timestamp"], row["dead_run"])
-        for row in rows
-    }
-    return Fence(rows[0]["now"], stands)
+    return Fence(rows[0]["now"], _stands(rows))
 
 
 async def count_dead_runs(tx: Tx, group: str, dead_runs: Mapping[Partition, int]) -> None:
@@ -136,6 +132,22 @@ async def stands_of(tx: Tx, group: str, partitions: Sequence[Partition]) -> dict
         [p.topic for p in partitions],
         [p.partition for p in partitions],
     )
+    return _stands(rows)
+
+
+async def all_stands(tx: Tx, group: str) -> dict[Partition, Stand]:
+    """Where every partition stands that the group has ever claimed."""
+    rows = await tx.fetch(
+        """
+        SELECT topic, partition, next_offset, last_timestamp, dead_run
+        FROM messaging.consumer_offset WHERE consumer_group = $1
+        """,
+        group,
+    )
+    return _stands(rows)
+
+
+def _stands(rows: Sequence[Row]) -> dict[Partition, Stand]:
     return {
         Partition(row["topic"], row["partition"]): Stand(row["next_offset"], row["last_timestamp"], row["dead_run"])
         for row in rows
