@@ -1,0 +1,5 @@
+"""`python -m services.customer`"""
+
+from services.customer.app import main
+
+main()
