@@ -63,7 +63,7 @@ def kafka_jars(say: Say) -> Path:
     if _complete(folder, jars):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder.with_suffix(".lock")):
+    with only_one(folder.with_suffix(".lock")):
         if not _complete(folder, jars):
             partial = folder.with_suffix(".partial")
             if folder.exists() and not partial.exists():  # damaged: what is good of it is kept
@@ -80,6 +80,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kello"
 
 
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold the lock file; the kernel lets go of it when we die."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _locked_jars() -> list[Jar]:
     rows = [line.split() for line in LOCK.read_text().splitlines() if not line.startswith("#")]
     return [_jar(*row) for row in rows]
@@ -92,14 +100,6 @@ def _jar(name: str, size: str, sha256: str) -> Jar:
 
 def _complete(folder: Path, jars: list[Jar]) -> bool:
     return all(jar.is_at(folder / jar.file_name) for jar in jars)
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold the lock file; the kernel lets go of it when we die."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch(jars: list[Jar], target: Path, say: Say) -> None:
