@@ -1,0 +1,5 @@
+"""`python -m services.payroll` runs the service."""
+
+from services.payroll.app import main
+
+main()

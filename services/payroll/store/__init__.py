@@ -1,0 +1,1 @@
+"""Every SQL statement of payroll: set-based, one function each."""
