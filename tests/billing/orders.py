@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
+from shared.harness.kello import RawRecord
 from shared.schemas.billing import CollectPayment, IssueInvoice, RecordPayment, RequestedLine
 from shared.schemas.customer import CustomerProfile, ProfileAddress
 from shared.schemas.sales import BookingConfirmed, Line, PurchaseRecorded
@@ -82,7 +83,7 @@ def transfer(customer_id: UUID, amount: int, **changes: Any) -> RecordPayment:
     return RecordPayment(**{**fields, **changes})
 
 
-def collect(customer_id: UUID, invoice_id: UUID, token: str = "tok_ok", **changes: Any) -> CollectPayment:
+def collect(customer_id: UUID, invoice_id: UUID, token: str, **changes: Any) -> CollectPayment:
     fields: dict[str, Any] = {
         "payment_id": uuid4(),
         "customer_id": customer_id,
@@ -91,3 +92,9 @@ def collect(customer_id: UUID, invoice_id: UUID, token: str = "tok_ok", **change
         "issued_by": "tests",
     }
     return CollectPayment(**{**fields, **changes})
+
+
+def dead_kind_and_code(letter: RawRecord) -> tuple[str, str]:
+    """Why a record became a dead letter."""
+    headers = dict(letter.headers)
+    return headers["kello_dead_kind"].decode(), headers["kello_dead_code"].decode()
