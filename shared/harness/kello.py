@@ -143,6 +143,7 @@ class Kello:
     ) -> list[str]:
         """Sends events and commands as any producer would; returns their ids. `twice` sends each a second time."""
         ids = []
+        producer = await self._sender()
         for payload in payloads:
             envelope = Envelope(
                 id=id or str(uuid4()),
@@ -156,9 +157,11 @@ class Kello:
             )
             value = payload.model_dump_json().encode()
             for _ in range(2 if twice else 1):
-                await self.publish_raw(payload.topic, payload.kafka_key.encode(), value, headers(envelope))
+                await producer.send(
+                    self.prefix + payload.topic, value, payload.kafka_key.encode(), headers=headers(envelope)
+                )
             ids.append(envelope.id)
-        await (await self._sender()).flush()
+        await producer.flush()
         return ids
 
     async def publish_raw(
@@ -354,7 +357,10 @@ class Kello:
 
     async def _watching(self) -> AIOKafkaConsumer:
         if self._eyes is None:
-            self._eyes = AIOKafkaConsumer(bootstrap_servers=self.kafka, auto_offset_reset="earliest")
+            # Kafka answers in order: a fetch that waits long for records keeps every question behind it waiting, too.
+            self._eyes = AIOKafkaConsumer(
+                bootstrap_servers=self.kafka, auto_offset_reset="earliest", fetch_max_wait_ms=20
+            )
             await self._eyes.start()
             self._open.push_async_callback(self._eyes.stop)
         return self._eyes

@@ -72,11 +72,10 @@ class WorkingSet:
     def put(self, row: Entity) -> None:
         """For the kit: a decision's change takes effect for the messages after it."""
         cls, key = type(row), row.key
-        rows, touched = self._rows[cls], self._touched[cls]
-        self._undo.append((cls, key, rows.get(key), key in touched))
-        rows[key] = row
+        touched = self._touched[cls]
+        self._undo.append((cls, key, self._rows[cls].get(key), key in touched))
+        self._replace(cls, key, row)
         touched[key] = None
-        self._by_root[cls][row.root][key] = None
 
     def keep(self) -> None:
         """For the kit: the message is decided; its changes stay."""
@@ -85,12 +84,17 @@ class WorkingSet:
     def undo(self) -> None:
         """For the kit: the message is refused, poison or a bug; nothing of it stays."""
         for cls, key, before, was_touched in reversed(self._undo):
-            after = self._rows[cls][key]
-            if before is None:
-                del self._rows[cls][key]
-                del self._by_root[cls][after.root][key]
-            else:
-                self._rows[cls][key] = before
+            self._replace(cls, key, before)
             if not was_touched:
                 del self._touched[cls][key]
         self._undo.clear()
+
+    def _replace(self, cls: type, key: Hashable, row: Entity | None) -> None:
+        """Another row, or none, under a key. A row that keeps its root keeps its place among the others."""
+        rows, roots = self._rows[cls], self._by_root[cls]
+        before = rows.pop(key, None)
+        if before is not None and (row is None or row.root != before.root):
+            del roots[before.root][key]
+        if row is not None:
+            rows[key] = row
+            roots[row.root][key] = None

@@ -1,4 +1,4 @@
-"""The probe: the smallest service that uses the whole kit. It counts, and pays what it is told to pay.
+"""The probe: the smallest service that uses the whole kit. It counts, pays what it is told to pay, and reminds.
 
 Its topics are `probe.commands`, `probe.events`, `noted.events` and the compacted `probe.profiles`; its root is
 `counter`.
@@ -7,7 +7,7 @@ Its topics are `probe.commands`, `probe.events`, `noted.events` and the compacte
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from shared.messaging.database import Tx, expect_rows
-from shared.messaging.decision import NOTHING, Decision, Ids, Message, Outcome, Refused, Task, Unknown
+from shared.messaging.decision import NOTHING, Cancel, Decision, Due, Ids, Message, Outcome, Refused, Task, Unknown
 from shared.messaging.handlers import Handlers
 from shared.messaging.service import Service
 from shared.messaging.settings import ServiceSettings
@@ -28,15 +28,23 @@ from shared.schemas.base import Command, Event, Id
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 PAY = "pay"
+REMIND = "remind"
+
+broken: set[str] = set()
+"""Names of decisions that fail as long as they stand here."""
 
 
 class Add(Command, type="kello.probe.add.v1", topic="probe.commands", key="counter_id", subject="counter/{counter_id}"):
-    """Adds to a counter. 13 is refused, 666 is a bug, a text can be anything; `pay` pays the amount."""
+    """Adds to a counter. 13 is refused, 666 is a bug, a text can be anything; `pay` pays the amount.
+
+    `remind_days` sets a timer, or moves it; a negative number takes it back.
+    """
 
     counter_id: Id
     amount: int
     text: str = ""
     pay: bool = False
+    remind_days: int | None = None
 
 
 class Noted(Event, type="kello.probe.noted.v1", topic="noted.events", key="counter_id", subject="note/{note_id}"):
@@ -56,11 +64,20 @@ class Added(Event, type="kello.probe.added.v1", topic="probe.events", key="count
 
 
 class Paid(Event, type="kello.probe.paid.v1", topic="probe.events", key="counter_id", subject="payment/{payment_id}"):
-    """The gateway paid; `state` is paid, declined or unknown."""
+    """The gateway paid; `state` is paid, declined, unknown or exhausted."""
 
     counter_id: Id
     payment_id: Id
     state: str
+
+
+class Reminded(
+    Event, type="kello.probe.reminded.v1", topic="probe.events", key="counter_id", subject="reminder/{counter_id}"
+):
+    """A timer's moment came."""
+
+    counter_id: Id
+    days: int
 
 
 class CommandAccepted(
@@ -119,6 +136,30 @@ class Entry:
         return self.counter_id
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A row of a projection: what somebody else says of a counter, in its highest version."""
+
+    counter_id: UUID
+    total: int
+    version: int
+
+    @property
+    def key(self) -> UUID:
+        return self.counter_id
+
+    @property
+    def root(self) -> UUID:
+        return self.counter_id
+
+
+class Reminder(BaseModel):
+    """What a timer brings back."""
+
+    counter_id: UUID
+    days: int
+
+
 class Payment(BaseModel):
     """What a payment task needs."""
 
@@ -138,6 +179,8 @@ handlers: Handlers[Counting] = Handlers()
 @handlers.command(Add)
 def add(state: Counting, message: Message[Add], now: datetime, ids: Ids) -> Decision:
     decision = _added(state, message.payload.counter_id, message.payload.amount, message.payload.text, ids)
+    if message.payload.remind_days is not None:
+        return replace(decision, tasks=[_reminder(message.payload.counter_id, message.payload.remind_days, now)])
     if not message.payload.pay:
         return decision
     payment_id = ids.next()
@@ -155,11 +198,30 @@ def noted(state: Counting, message: Message[Noted], now: datetime, ids: Ids) -> 
     return _added(state, message.payload.counter_id, message.payload.amount, "", ids)
 
 
+@handlers.projection(Profile)
+def profile(state: Counting, message: Message[Profile], now: datetime, ids: Ids) -> Decision:
+    told = message.payload
+    known = state.find(Copy, told.counter_id)
+    if known is not None and known.version >= told.version:
+        return NOTHING
+    return Decision(changes=[Copy(told.counter_id, told.total, told.version)])
+
+
+@handlers.outcome(REMIND)
+def reminded(state: Counting, message: Message[Outcome[Reminder, Due]], now: datetime, ids: Ids) -> Decision:
+    if "reminded" in broken:
+        raise ZeroDivisionError("a bug in a timer's decision")
+    reminder = message.payload.task
+    return Decision(events=[Reminded(counter_id=reminder.counter_id, days=reminder.days, version=1)])
+
+
 @handlers.outcome(PAY)
 def paid(state: Counting, message: Message[Outcome[Payment, Any]], now: datetime, ids: Ids) -> Decision:
+    if "paid" in broken:
+        raise ZeroDivisionError("a bug in an outcome's decision")
     payment, result = message.payload.task, message.payload.result
-    word = "unknown" if isinstance(result, Unknown) else str(result)
-    version = 1 if word == "unknown" or message.payload.attempts == 1 else 2
+    word = result if isinstance(result, str) else type(result).__name__.lower()
+    version = 1 if isinstance(result, Unknown) or message.payload.attempts == 1 else 2
     return Decision(
         events=[Paid(counter_id=payment.counter_id, payment_id=payment.payment_id, state=word, version=version)]
     )
@@ -180,13 +242,22 @@ def _added(state: Counting, counter_id: UUID, amount: int, text: str, ids: Ids) 
     )
 
 
+def _reminder(counter_id: UUID, days: int, now: datetime) -> Task | Cancel:
+    if days < 0:
+        return Cancel(REMIND, str(counter_id))
+    reminder = Reminder(counter_id=counter_id, days=days)
+    return Task(REMIND, str(counter_id), str(counter_id), reminder, now + timedelta(days=days))
+
+
 async def load(tx: Tx, messages: Sequence[Message[Any]]) -> Counting:
     state = Counting()
-    rows = await tx.fetch(
-        "SELECT id, total, version, text FROM counter WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE",
-        sorted({UUID(message.key) for message in messages}),
+    ids = sorted({UUID(message.key) for message in messages})
+    counters = await tx.fetch(
+        "SELECT id, total, version, text FROM counter WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE", ids
     )
-    state.add(Counter(**row) for row in rows)
+    state.add(Counter(**row) for row in counters)
+    copies = await tx.fetch("SELECT counter_id, total, version FROM copy WHERE counter_id = ANY ($1::uuid[])", ids)
+    state.add(Copy(**row) for row in copies)
     return state
 
 
@@ -224,6 +295,18 @@ async def save(tx: Tx, state: Counting) -> None:
             [row.counter_id for row in entries],
             [row.amount for row in entries],
         )
+    if copies := [*state.inserted(Copy), *(row.after for row in state.updated(Copy))]:
+        await tx.execute(
+            """
+            INSERT INTO copy (counter_id, total, version)
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
+            ON CONFLICT (counter_id) DO UPDATE SET total = excluded.total, version = excluded.version
+            WHERE excluded.version > copy.version
+            """,
+            [row.counter_id for row in copies],
+            [row.total for row in copies],
+            [row.version for row in copies],
+        )
 
 
 class ProbeSettings(ServiceSettings):
@@ -259,7 +342,20 @@ async def task_kinds(settings: ProbeSettings) -> AsyncIterator[Sequence[TaskKind
                 raise Uncertain(type(error).__name__) from error
             return NOT_DONE if answer.status_code == 404 else _word(answer)
 
-        yield [TaskKind(PAY, Payment, perform, reconcile, call_timeout_seconds=2, lease_seconds=4, backoff_seconds=0.1)]
+        yield [
+            TaskKind(
+                PAY,
+                Payment,
+                perform,
+                reconcile,
+                call_timeout_seconds=1.5,
+                lease_seconds=3,
+                attempts_max=4,
+                backoff_seconds=0.05,
+                backoff_max_seconds=0.5,
+            ),
+            TaskKind(REMIND, Reminder),
+        ]
 
 
 def _word(answer: httpx.Response) -> str:

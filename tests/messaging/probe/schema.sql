@@ -9,3 +9,8 @@ CREATE TABLE entry (
     counter_id uuid NOT NULL,
     amount bigint NOT NULL
 );
+CREATE TABLE copy (
+    counter_id uuid PRIMARY KEY,
+    total bigint NOT NULL,
+    version bigint NOT NULL
+);
