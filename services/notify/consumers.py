@@ -349,7 +349,7 @@ async def load(tx: Tx, messages: Sequence[Message[Any]]) -> Notify:
 
 
 async def _by_cause(tx: Tx, messages: Sequence[Message[Any]]) -> list[Notification]:
-    causes = {(m.source, m.id) for m in messages if not isinstance(m.payload, Outcome | ABOUT_PEOPLE)}
+    causes = {(m.source, m.id) for m in messages if not isinstance(m.payload, (Outcome, *ABOUT_PEOPLE))}
     return await store.notifications_by_cause(tx, causes) if causes else []
 
 

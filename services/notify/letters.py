@@ -93,15 +93,16 @@ def money(amount: int, currency: str, locale: Locale) -> str:
     """Minor units as the locale writes them; the digits are ISO 4217's, not the custom of printing."""
     is_a_word = get_currency_symbol(currency, locale)[-1].isalpha()
     pattern = _money_pattern(locale, exponent(currency), is_a_word)
-    return str(pattern.apply(Decimal(decimal_text(amount, currency)), locale, currency=currency, currency_digits=False))
+    number = Decimal(decimal_text(amount, currency))
+    return str(pattern.apply(number, locale, currency=currency, currency_digits=False))
 
 
 @cache
 def _money_pattern(locale: Locale, digits: int, is_a_word: bool) -> NumberPattern:
-    """The locale's pattern with so many digits; a code in letters stands apart from the number (CLDR's `alphaNextToNumber`)."""
+    """The locale's pattern with so many digits; a currency in letters stands apart (CLDR's `alphaNextToNumber`)."""
     written = str(locale.currency_formats["standard"].pattern)
     written = written.replace("0.00", "0." + "0" * digits if digits else "0")
-    return parse_pattern(written.replace("\u00a4#", "\u00a4\u00a0#") if is_a_word else written)
+    return parse_pattern(written.replace("\u00a4#", "\u00a4\N{NO-BREAK SPACE}#") if is_a_word else written)
 
 
 @lru_cache(maxsize=4096)
