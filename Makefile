@@ -17,7 +17,7 @@ help:  ## list the targets
 	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STATE)/environment  ## the whole system at work: a scripted month, and the proof that every promise held
-	@$(PYTHON) -m deploy.demo $(ARGS)
+	@$(PYTHON) -m deploy.local.demo $(ARGS)
 
 test: $(STATE)/environment  ## every test, on a real Kafka and PostgreSQL (ARGS="tests/billing -k paid" for some)
 	@$(PYTHON) -m pytest $(ARGS)

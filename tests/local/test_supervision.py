@@ -1,7 +1,6 @@
 """Supervision: however a parent ends, its servers end with it, and what they kept is there the next time."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,19 +15,12 @@ import pytest
 from deploy.local.postgres import unprivileged
 from deploy.local.processes import started_at
 from deploy.local.stack import FolderInUse, Stack
-from deploy.local.supervisor import Running, running_in, take_down
+from deploy.local.supervisor import running_in, take_down
 from deploy.local.topics import create_topics, plan
+from tests.local.supervised import assert_all_gone, command, processes_in, until_revived
 
 PARENT = Path(__file__).with_name("parent.py")
 ROOT = PARENT.parents[2]
-GONE_SECONDS = 10.0
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where the servers keep their data, which is not kept."""
-    yield tmp_path
-    shutil.rmtree(tmp_path)
 
 
 def test_a_parent_that_is_killed_leaves_no_process(folder: Path) -> None:
@@ -93,12 +85,19 @@ async def test_a_killed_server_comes_back_with_all_it_acknowledged(folder: Path)
         await connection.close()
 
 
-def test_up_twice_is_up_once_and_what_ends_is_started_again(folder: Path) -> None:
+def test_up_twice_is_up_once_and_what_ends_is_started_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KELLO_KAFKA", "none:9092")  # PostgreSQL alone is quicker
+    monkeypatch.delenv("KELLO_POSTGRES", raising=False)
     try:
-        assert "Starting PostgreSQL" in command("up", folder).stdout
+        assert "Starting PostgreSQL" in command("up", folder, "--only-servers").stdout
         first = running_in(folder)
         assert first
-        assert command("up", folder).stdout.split() == ["Kafka", "none:9092", "PostgreSQL", first.postgres]
+        assert command("up", folder, "--only-servers").stdout.split() == [
+            "Kafka",
+            "none:9092",
+            "PostgreSQL",
+            first.postgres,
+        ]
         os.kill(first.processes["PostgreSQL"], signal.SIGKILL)
         again = until_revived(folder, first)
         assert (again.pid, again.postgres) == (first.pid, first.postgres)
@@ -117,23 +116,6 @@ def test_a_file_that_a_dead_supervisor_left_names_no_stranger(folder: Path) -> N
     assert running_in(folder) is None
     assert not take_down(folder, print)
     assert started_at(stranger) != 1
-
-
-def command(name: str, folder: Path, *, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """`python -m deploy.local`, with PostgreSQL alone: Kafka is said to be elsewhere."""
-    options = ["--only-servers"] if name == "up" else []
-    environment = {**os.environ, "KELLO_KAFKA": "none:9092", "KELLO_POSTGRES": ""}
-    done = subprocess.run(  # noqa: S603 - the test's own command
-        [sys.executable, "-m", "deploy.local", name, "--state", str(folder), *options],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done
 
 
 @contextmanager
@@ -160,34 +142,6 @@ def wait_for(process: subprocess.Popen[str], word: str) -> str:
         if line.startswith(word):
             return line.strip()
     raise AssertionError(f"the parent ended with {process.wait()} and never said {word}")
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Those that work in the folder or name it in their command line."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            here = (entry / "cwd").readlink().is_relative_to(folder)
-            if here or str(folder).encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue  # it ended while we looked, or is not ours to look at
-    return found
-
-
-def assert_all_gone(folder: Path) -> None:
-    deadline = time.monotonic() + GONE_SECONDS
-    while left := processes_in(folder):
-        assert time.monotonic() < deadline, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left]
-        time.sleep(0.02)
-
-
-def until_revived(folder: Path, before: Running) -> Running:
-    deadline = time.monotonic() + GONE_SECONDS
-    while not (now := running_in(folder)) or now.processes.keys() != before.processes.keys() or now == before:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return now
 
 
 async def leave_something(kafka: str, postgres: str) -> None:
