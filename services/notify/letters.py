@@ -55,13 +55,13 @@ def render(notification: Notification, recipient: Recipient) -> Texts:
     language = language_of(locale)
     sheet = _sheet(notification.template, language)
     _check_fields(sheet, notification.template, notification.fields)
-    seen = {**notification.fields, "name": _one_line(recipient.name), "locale": babel_locale(locale)}
+    seen = {**notification.fields, "name": one_line(recipient.name), "locale": babel_locale(locale)}
     return Texts(
         language,
-        _cut(_one_line(_block(sheet.plain, "subject", seen)), SUBJECT_CHARACTERS_MAX),
+        _cut(one_line(_block(sheet.plain, "subject", seen)), SUBJECT_CHARACTERS_MAX),
         _block(sheet.plain, "text", seen).strip() + "\n",
         _page(language, _block(sheet.html, "html", seen)),
-        _cut(_one_line(_block(sheet.plain, "short", seen)), SHORT_CHARACTERS_MAX),
+        _cut(one_line(_block(sheet.plain, "short", seen)), SHORT_CHARACTERS_MAX),
     )
 
 
@@ -75,6 +75,11 @@ def language_of(locale: str) -> str:
     """de-AT is read as de, what nobody has written as the first of LANGUAGES."""
     language = locale.partition("-")[0].lower()
     return language if language in LANGUAGES else LANGUAGES[0]
+
+
+def one_line(text: str) -> str:
+    """Without line breaks and control characters: what stands in a header must not end it."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 @lru_cache(maxsize=512)
@@ -171,11 +176,6 @@ def _page(language: str, body: str) -> str:
         f'<!doctype html>\n<html lang="{escape(language)}">\n<head><meta charset="utf-8"></head>\n'
         f'<body style="font-family:sans-serif;line-height:1.5">\n{body.strip()}\n</body>\n</html>\n'
     )
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks and control characters: what stands in a header must not end it."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _cut(text: str, characters_max: int) -> str:
