@@ -46,15 +46,22 @@ def kafka(stack: Stack) -> str:
     return stack.kafka
 
 
+@pytest.fixture(scope="session")
+def templates() -> dict[str, str]:
+    """The template database of each service that this run has used."""
+    return {}
+
+
 @pytest.fixture
-async def database(stack: Stack) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
+async def database(stack: Stack, templates: dict[str, str]) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
     """`await database("billing")`: a database of this test alone, migrated, with the roles of the service."""
     made: list[str] = []
 
     async def clone(service: str) -> Database:
-        template = await template_of(stack.postgres, service)
+        if service not in templates:
+            templates[service] = await template_of(stack.postgres, service)
         made.append(f"test_{service}_{secrets.token_hex(6)}")
-        return await clone_database(stack.postgres, service, template, made[-1])
+        return await clone_database(stack.postgres, service, templates[service], made[-1])
 
     yield clone
     await drop_databases(stack.postgres, made)

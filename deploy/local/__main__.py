@@ -9,9 +9,8 @@ import typer
 from rich.console import Console
 
 from deploy.local.examples import examples
-from deploy.local.processes import StartError, started_at
-from deploy.local.services import ROOT
-from deploy.local.supervisor import Running, bring_up, running_in, supervise, take_down
+from deploy.local.processes import ROOT, StartError, started_at
+from deploy.local.running import Running, bring_up, running_in, take_down
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 out = Console(highlight=False, soft_wrap=True)
@@ -56,6 +55,8 @@ def status(state: State = STATE) -> None:
 @app.command("supervise", hidden=True)
 def supervise_here(state: State = STATE, only_servers: OnlyServers = False) -> None:
     """Be the process in the background."""
+    from deploy.local.supervisor import supervise  # noqa: PLC0415 - the other commands need not load it all
+
     try:
         supervise(state, only_servers=only_servers)
     except StartError as error:

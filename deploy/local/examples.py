@@ -5,7 +5,7 @@ import shlex
 import uuid
 from dataclasses import dataclass
 
-from deploy.local.supervisor import Running
+from deploy.local.running import Running
 
 
 @dataclass(frozen=True)

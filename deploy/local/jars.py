@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from deploy.local.processes import StartError
+from deploy.local.processes import Say, StartError
 
 if TYPE_CHECKING:
     from jgo.maven import MavenContext
@@ -24,8 +24,6 @@ LOCK = Path(__file__).with_name("kafka.lock")
 DOWNLOADS_AT_ONCE = 8
 TRIES = 3
 MAVEN_SECONDS = 300
-
-Say = Callable[[str], None]
 
 
 class FetchError(StartError):

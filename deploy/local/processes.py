@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 
+Say = Callable[[str], None]
+"""Tells a person what goes on, one line at a time."""
+
+ROOT = Path(__file__).parents[2]
 GUARD = Path(__file__).with_name("guard.py")
 POLL_SECONDS = 0.02
 KILL_SECONDS = 10.0

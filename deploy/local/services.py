@@ -10,10 +10,9 @@ from pathlib import Path
 
 from deploy.local.databases import Database, migrated_database
 from deploy.local.ports import free_port
-from deploy.local.processes import Child, Program, spawn
+from deploy.local.processes import ROOT, Child, Program, spawn
 from deploy.local.topics import create_topics, plan
 
-ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
 PROBE_SECONDS = 2.0

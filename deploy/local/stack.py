@@ -10,10 +10,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
-from deploy.local.jars import Say
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
-from deploy.local.processes import Program, StartError
+from deploy.local.processes import Program, Say, StartError
 
 
 class FolderInUse(StartError):

@@ -1,95 +1,30 @@
-"""The detached process behind `make up`: it owns every child, revives what ended, and tells in a file where all is.
+"""The process behind `make up`: it owns every child, starts again what ended, and tells in a file where all is."""
 
-Whoever asks reads that file and checks that its writer is alive: a process id counts only together with the moment at
-which that process started, so a file that a dead one left behind never names a stranger.
-"""
-
-import json
 import os
-import signal
-import subprocess
-import sys
 import time
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from deploy.local.jars import Say
-from deploy.local.processes import Program, StartError, started_at
-from deploy.local.services import ROOT
-from deploy.local.stack import exit_on_signals
+from deploy.local.processes import Program, started_at
+from deploy.local.running import Running, tell
+from deploy.local.stack import exit_on_signals, lock_folder
 from deploy.local.system import System
 
 POLL_SECONDS = 0.25
-START_SECONDS = 600.0  # the first time, Kafka is fetched over whatever line there is
-STOP_SECONDS = 60.0
 RESTART_SECONDS, RESTART_SECONDS_MAX = 0.5, 30.0
-
-
-@dataclass(frozen=True)
-class Running:
-    """What the supervisor tells. `processes`: name to pid of those alive; `services`: name to address and token."""
-
-    pid: int
-    started: int
-    ready: bool = False
-    kafka: str = ""
-    postgres: str = ""
-    mailbox: str = ""
-    gateway: str = ""
-    expected: list[str] = field(default_factory=list)
-    processes: dict[str, int] = field(default_factory=dict)
-    services: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-
-def running_in(folder: Path) -> Running | None:
-    """What runs in this folder; None when nothing does."""
-    try:
-        told = Running(**json.loads(_file(folder).read_text()))
-    except FileNotFoundError:
-        return None
-    return told if started_at(told.pid) == told.started else None
-
-
-def bring_up(folder: Path, say: Say, *, only_servers: bool = False) -> Running:
-    """Start the supervisor if it does not run, and wait until all is ready. Raises StartError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = _log(folder)
-    seen = log.stat().st_size if log.exists() else 0
-    if running := running_in(folder):
-        return _wait_until_ready(folder, running.pid, seen, say)
-    try:
-        return _wait_until_ready(folder, _detach(folder, only_servers=only_servers), seen, say)
-    except BaseException:  # Ctrl-C as well: what is not there as a whole is not left half
-        take_down(folder, say)
-        raise
-
-
-def take_down(folder: Path, say: Say) -> bool:
-    """Stop what runs in this folder and wait until it is gone; False when nothing ran."""
-    running = running_in(folder)
-    if running is None:
-        return False
-    say("Stopping")
-    os.kill(running.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while running_in(folder):
-        if time.monotonic() > deadline:
-            os.kill(running.pid, signal.SIGKILL)  # its children go with it
-        time.sleep(POLL_SECONDS)
-    return True
 
 
 def supervise(folder: Path, *, only_servers: bool) -> None:
     """Be the supervisor: run until SIGTERM or SIGINT."""
     exit_on_signals()
     system = System(folder, _say_with_time, only_servers=only_servers)
-    _tell(folder, _myself())
-    with system:
-        revival = Revival()
-        while True:
-            _tell(folder, _state_of(system))
-            revival.revive(system.programs())
-            time.sleep(POLL_SECONDS)
+    with lock_folder(folder / "supervisor"):  # before we say that it is us
+        tell(folder, _myself())
+        with system:
+            revival = Revival()
+            while True:
+                tell(folder, _state_of(system))
+                revival.revive(system.programs())
+                time.sleep(POLL_SECONDS)  # a look at every process, four times a second
 
 
 class Revival:
@@ -115,57 +50,8 @@ class Revival:
                 program.launch()
 
 
-def _detach(folder: Path, *, only_servers: bool) -> int:
-    """Start the supervisor in a session of its own, so that it outlives the terminal; gives its pid."""
-    command = [sys.executable, "-m", "deploy.local", "supervise", "--state", str(folder.absolute())]
-    command += ["--only-servers"] if only_servers else []
-    with _log(folder).open("ab") as file:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=ROOT, start_new_session=True
-        )
-    return process.pid
-
-
-def _wait_until_ready(folder: Path, pid: int, seen: int, say: Say) -> Running:
-    """Pass on what the supervisor logs from byte `seen` on until it is ready. Raises StartError."""
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        running = running_in(folder)
-        seen = _pass_on(_log(folder), seen, say)
-        if running and running.pid == pid and running.ready:
-            return running
-        if started_at(pid) is None:
-            raise StartError(f"It did not start. The end of {_log(folder)}:\n{_tail(_log(folder))}")
-        if time.monotonic() > deadline:
-            raise StartError(f"It was not ready after {START_SECONDS:.0f} s; see {_log(folder)}")
-        time.sleep(POLL_SECONDS)
-
-
-def _pass_on(log: Path, seen: int, say: Say) -> int:
-    """Say the lines that are new in the log, without their time; gives how far it was read."""
-    with log.open() as file:
-        file.seek(seen)
-        for line in file.read().splitlines():
-            _, _, text = line.partition("  ")
-            if text:
-                say(text)
-        return file.tell()
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text().splitlines()[-30:])
-
-
 def _say_with_time(text: str) -> None:
     print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}  {text}", flush=True)  # noqa: T201 - the supervisor's log
-
-
-def _log(folder: Path) -> Path:
-    return folder / "supervisor.log"
-
-
-def _file(folder: Path) -> Path:
-    return folder / "running.json"
 
 
 def _myself() -> Running:
@@ -185,16 +71,3 @@ def _state_of(system: System) -> Running:
         processes={program.name: program.process.pid for program in system.programs() if program.alive},
         services={name: (service.url, service.token) for name, service in system.services.items()},
     )
-
-
-def _tell(folder: Path, running: Running) -> None:
-    """Write the file anew when it would change; only its owner may read it, for the tokens."""
-    text = json.dumps(asdict(running), indent=1)
-    file = _file(folder)
-    if file.exists() and file.read_text() == text:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    fresh.replace(file)

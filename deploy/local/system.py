@@ -13,10 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from deploy.local.databases import Database
-from deploy.local.jars import Say
 from deploy.local.ports import free_port
-from deploy.local.processes import Child, Program, spawn
-from deploy.local.services import ROOT, Service, prepare, service_names, stop_together
+from deploy.local.processes import ROOT, Child, Program, Say, spawn
+from deploy.local.services import Service, prepare, service_names, stop_together
 from deploy.local.stack import Stack
 
 SANDBOX_SECONDS = 30.0

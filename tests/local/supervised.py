@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.local.supervisor import Running, running_in
+from deploy.local.running import Running, running_in
 
 ROOT = Path(__file__).parents[2]
 GONE_SECONDS = 10.0

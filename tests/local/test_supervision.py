@@ -14,8 +14,8 @@ import pytest
 
 from deploy.local.postgres import unprivileged
 from deploy.local.processes import started_at
+from deploy.local.running import running_in, take_down
 from deploy.local.stack import FolderInUse, Stack
-from deploy.local.supervisor import running_in, take_down
 from deploy.local.topics import create_topics, plan
 from tests.local.supervised import assert_all_gone, command, processes_in, until_revived
 

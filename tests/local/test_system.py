@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from deploy.local.examples import examples
-from deploy.local.supervisor import Running, running_in
+from deploy.local.running import Running, running_in
 from shared.schemas.customer import RegisterCustomer
 from tests.local.supervised import assert_all_gone, command, until_revived
 
