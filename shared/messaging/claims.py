@@ -242,8 +242,9 @@ class Claims:
         if generation != self._generation or kafka is None:
             return
         for partition in waiting:
-            if partition in stands and partition not in self._claims:
-                before = max(0, stands[partition].next_offset - 1)
+            if partition not in self._claims:
+                # Kafka may remember an offset that PostgreSQL does not: then everything is read anew.
+                before = max(0, stands[partition].next_offset - 1) if partition in stands else 0
                 kafka.seek(self._place(partition), before)
             self._unplaced.discard(partition)
 

@@ -61,6 +61,7 @@ class Consumer:
             settings.kafka_servers,
             client_id=intake.service,
             logger=logging.getLogger("faststream"),
+            log_level=logging.DEBUG,
             apply_types=False,
             graceful_timeout=CALL_SECONDS,
         )

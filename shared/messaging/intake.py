@@ -32,7 +32,7 @@ class Intake:
     service: str
     handlers: Handlers[Any]
     dead_run_max: int
-    answer_unread: Callable[[Message[None], Fault, Any], outbox.Record]
+    answer_poison: Callable[[Message[Any], Fault, Any], outbox.Record]
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class Records:
         self._undecided: list[Received] = []
         self._faults: dict[int, Fault] = {}
         self._ours: list[Received] = []
+        self._repeated: set[Identity] = set()
         self._stopped: set[Partition] = set()
 
     def __len__(self) -> int:
@@ -62,7 +63,7 @@ class Records:
 
     async def open(self, tx: Tx) -> Opened | None:
         """Moves the fence and asks the inbox. What is left is new, and ours."""
-        self._faults, self._stopped = {}, set()
+        self._faults, self._stopped, self._ours, self._undecided = {}, set(), [], []
         self._fence = await offsets.advance(tx, self._intake.service, self._batch.advances)
         if self._fence is None:
             return None
@@ -87,6 +88,7 @@ class Records:
         """Dead letters, and how many of them came in a row."""
         for position, fault in decided.faults.items():
             self._faults[id(self._undecided[position])] = fault
+        self._let_the_repeated_try(decided)
         if not self._faults and not any(stand.dead_run for stand in self._stands.values()):
             return
         dead = [each for each in self._ours if id(each) in self._faults]
@@ -98,16 +100,16 @@ class Records:
         if dead_identities:
             await inbox.forget(tx, self._intake.service, dead_identities)
         if runs:
-            await offsets.count_dead_runs(tx, self._intake.service, runs)
+            await offsets.count_dead_runs(tx, self._intake.service, runs, self._stopped)
 
     def committed(self) -> None:
         service = self._intake.service
-        for each in self._ours:
-            fault = self._faults.get(id(each))
-            if fault is not None:
-                metrics.DEAD_LETTERS.labels(service, fault.kind).inc()
-        metrics.MESSAGES.labels(service).inc(len(self._undecided))
-        metrics.DUPLICATES.labels(service).inc(len(self._ours) - len(self._undecided) - len(self._faults))
+        dead = [fault for each in self._ours if (fault := self._faults.get(id(each))) is not None]
+        for fault in dead:
+            metrics.DEAD_LETTERS.labels(service, fault.kind).inc()
+        decided = sum(id(each) not in self._faults for each in self._undecided)
+        metrics.MESSAGES.labels(service).inc(decided)
+        metrics.DUPLICATES.labels(service).inc(len(self._ours) - decided - len(dead))
         fenced = set(self._batch.advances) - set(self._stands)
         advanced = {p: a.next_offset for p, a in self._batch.advances.items() if p in self._stands}
         self._on_progress(self._batch, Progress(fenced, self._stopped, advanced))
@@ -117,7 +119,8 @@ class Records:
         return self._with(first), self._with(second)
 
     def alone(self, fault: Fault) -> "Records":
-        return self._with(self._batch.with_fault(fault))
+        (only,) = self._batch.received
+        return self._with(self._batch.with_faults({id(only): fault}))
 
     def _with(self, batch: Batch) -> "Records":
         return Records(batch, self._intake, self._on_progress)
@@ -132,6 +135,7 @@ class Records:
         first: dict[Identity, Received] = {}
         readable = [each for each in self._ours if each.message is not None and id(each) not in self._faults]
         again = [each for each in readable if first.setdefault(each.identity, each) is not each]
+        self._repeated = {each.identity for each in again}
         if not first:
             return []
         fresh = await inbox.remember(tx, group, {identity: each.value_hash for identity, each in first.items()})
@@ -144,11 +148,23 @@ class Records:
         self._faults |= {id(each): ID_TAKEN for each in taken}
         return [each for identity, each in first.items() if identity in fresh]
 
+    def _let_the_repeated_try(self, decided: Decided) -> None:
+        """A dead letter's identity is not kept: what comes under it later in the batch is decided upon as any other."""
+        dead = {
+            id(each): decided.faults[position]
+            for position, each in enumerate(self._undecided)
+            if position in decided.faults and each.identity in self._repeated
+        }
+        if dead:
+            raise Redo(self._with(self._batch.with_faults(dead)))
+
     def _letters(self, each: Received, opened: Opened) -> list[outbox.Record]:
+        """The letter; and, of a command that is poison, the answer to its sender."""
         fault = self._faults[id(each)]
         letters = [letter(self._intake.service, each.partition, each.record, fault)]
-        if each.unread is not None:
-            letters.append(self._intake.answer_unread(each.unread, fault, opened.now))
+        asker = each.command
+        if asker is not None and fault.kind == "poison" and fault is not ID_TAKEN:  # which was answered under its id
+            letters.append(self._intake.answer_poison(asker, fault, opened.now))
         return letters
 
     def _dead_runs(self) -> dict[Partition, int]:

@@ -4,7 +4,7 @@ A claim gives a partition a fresh random owner; a batch names the owner that it 
 (a zombie, a stale batch of one's own) changes nothing, and an unknown commit is settled by trying again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -103,19 +103,27 @@ async def advance(tx: Tx, group: str, advances: Mapping[Partition, Advance]) -> 
     return Fence(rows[0]["now"], _stands(rows))
 
 
-async def count_dead_runs(tx: Tx, group: str, dead_runs: Mapping[Partition, int]) -> None:
-    """Notes how many dead letters in a row each partition has come to. Its rows are locked already."""
+async def count_dead_runs(
+    tx: Tx, group: str, dead_runs: Mapping[Partition, int], stopped: Collection[Partition]
+) -> None:
+    """Notes how many dead letters in a row each partition has come to. Its rows are locked already.
+
+    Of those that stop the owner changes: what was read of them beyond this must not be saved, whoever holds it.
+    """
     partitions = sorted(dead_runs)
     await tx.execute(
         """
-        UPDATE messaging.consumer_offset AS o SET dead_run = b.dead_run
-        FROM unnest($2::text[], $3::integer[], $4::integer[]) AS b (topic, partition, dead_run)
+        UPDATE messaging.consumer_offset AS o
+        SET dead_run = b.dead_run, owner = CASE WHEN b.is_stopped THEN gen_random_uuid() ELSE o.owner END
+        FROM unnest($2::text[], $3::integer[], $4::integer[], $5::boolean[])
+            AS b (topic, partition, dead_run, is_stopped)
         WHERE o.consumer_group = $1 AND o.topic = b.topic AND o.partition = b.partition
         """,
         group,
         [p.topic for p in partitions],
         [p.partition for p in partitions],
         [dead_runs[p] for p in partitions],
+        [p in stopped for p in partitions],
     )
 
 

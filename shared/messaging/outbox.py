@@ -18,11 +18,13 @@ from shared.schemas.envelope import Envelope, headers
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 
 VALUE_BYTES_MAX = 1024 * 1024
-HEADER_BYTES_MAX = 256 * 1024
 
 
 class Oversized(Exception):
-    """What is to be published is larger than any topic takes: publish less, or a reference to it."""
+    """What is to be published is larger than any topic takes: publish less, or a reference to it.
+
+    A dead letter is never too large: its topic takes whatever record was taken, and its reason besides.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,7 @@ class Record:
 
     @staticmethod
     def of(event_id: str, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> "Record":
-        packed = ormsgpack.packb(list(headers))
-        if len(value or b"") > VALUE_BYTES_MAX or len(packed) + len(key or b"") > HEADER_BYTES_MAX:
-            raise Oversized(f"a record for {topic} has {len(value or b'')} bytes and {len(packed)} bytes of headers")
-        return Record(event_id, topic, key, value, packed)
+        return Record(event_id, topic, key, value, ormsgpack.packb(list(headers)))
 
 
 def record_of(payload: Payload, source: str, cause: Message[object], now: datetime, ids: Ids) -> Record:
@@ -57,6 +56,8 @@ def record_of(payload: Payload, source: str, cause: Message[object], now: dateti
         traceparent=cause.traceparent,
     )
     value = payload.__pydantic_serializer__.to_json(payload)
+    if len(value) > VALUE_BYTES_MAX:
+        raise Oversized(f"a {payload.ce_type} has {len(value)} bytes and may have {VALUE_BYTES_MAX}")
     return Record.of(event_id, payload.topic, payload.kafka_key.encode(), value, headers(envelope))
 
 

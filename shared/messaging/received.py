@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
 from aiokafka import ConsumerRecord
 
 from shared.messaging.dead_letters import Fault
@@ -15,7 +16,10 @@ from shared.schemas import envelope, registry
 from shared.schemas.base import Command, Payload
 from shared.schemas.envelope import Envelope, Unreadable
 
+log = structlog.get_logger(__name__)
+
 KEY_CHARACTERS_MAX = 200
+BEYOND_READING = "the record could not be read at all: send it again as a plain CloudEvent in binary content mode"
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +34,14 @@ class Received:
     message: Message[Any] | None = None
     fault: Fault | None = None
     value_hash: int = 0
-    unread: Message[None] | None = None
+    unread: Message[Any] | None = None
+
+    @property
+    def command(self) -> Message[Any] | None:
+        """The command that this is, or was meant to be; None for an event, or where nobody could be answered."""
+        if self.message is not None and isinstance(self.message.payload, Command):
+            return self.message
+        return self.unread
 
     @property
     def identity(self) -> Identity:
@@ -66,10 +77,17 @@ class Batch:
         reached = replace(self.advances[partition], next_offset=offset + 1, last_timestamp=timestamp)
         return Batch(kept, {**self.advances, partition: reached})
 
-    def with_fault(self, fault: Fault) -> "Batch":
-        """A batch of one, whose message is a dead letter after all."""
-        (only,) = self.received
-        return Batch([Received(only.partition, only.record, None, fault)], self.advances)
+    def with_faults(self, faults: Mapping[int, Fault]) -> "Batch":
+        """The same batch, in which some messages, named by `id()`, are dead letters from the start."""
+        return Batch(
+            [
+                Received(each.partition, each.record, None, faults[id(each)], 0, each.command)
+                if id(each) in faults
+                else each
+                for each in self.received
+            ],
+            self.advances,
+        )
 
 
 class Reader:
@@ -84,6 +102,9 @@ class Reader:
             return self._read(partition, record)
         except Unreadable as error:
             return Received(partition, record, None, Fault("poison", error.code, error.message))
+        except Exception as error:  # noqa: BLE001 - whatever breaks the reading costs one letter, and stops nobody
+            log.warning("record_unreadable", error=type(error).__name__, topic=partition.topic, offset=record.offset)
+            return Received(partition, record, None, Fault("poison", type(error).__name__, BEYOND_READING))
 
     def _read(self, partition: Partition, record: "ConsumerRecord[bytes, bytes]") -> Received | None:
         head, value = envelope.read(record.headers, record.value)

@@ -133,7 +133,7 @@ class Process(Generic[S, C]):
         service, roles = self.service, self.settings.roles
         unit = Unit(service.name, pool, service.load, service.save, self._on_commit)
         if "consumer" in roles:
-            intake = Intake(service.name, service.handlers, self.settings.dead_run_max, unit.rejection_of_the_unread)
+            intake = Intake(service.name, service.handlers, self.settings.dead_run_max, unit.rejection_of_poison)
             topics = {self.settings.topic_prefix + topic: topic for topic in service.consumes}
             self._claims = Claims(service.name, pool, topics, COMPACTED_TOPICS, self.settings.dead_run_max)
             self._consumer = Consumer(self.settings, unit, intake, self._claims, topics)

@@ -215,9 +215,13 @@ class Unit(Generic[S]):
         topic = f"{self.service}.events"
         return any(event.topic == topic and event.kafka_key == message.key for event in events)
 
-    def rejection_of_the_unread(self, message: Message[None], fault: Fault, now: datetime) -> outbox.Record:
-        """The answer to a command that could not be read."""
-        ids = Ids(self.service, message.source, message.id, message.time)
+    def rejection_of_poison(self, message: Message[Any], fault: Fault, now: datetime) -> outbox.Record:
+        """The answer to a command that could not be read or stored.
+
+        Its id follows from the record's place: the command may come again, mended, and then its id has other answers.
+        """
+        place = f"{message.topic}/{message.partition}/{message.offset}"
+        ids = Ids(self.service, "poison", place, message.time)
         return outbox.record_of(self._rejection(message, fault.code, fault.reason), self.source, message, now, ids)
 
     def _rejection(self, message: Message[Any], code: str, reason: str) -> Event:
