@@ -110,13 +110,15 @@ def moved(account: Account, *, outstanding: int = 0, credit: int = 0) -> tuple[A
     )
     if after.outstanding > AMOUNT_MAX or after.credit > AMOUNT_MAX:
         raise Refused("account_limit", f"no account holds more than {AMOUNT_MAX} minor units: settle it first")
-    return after, AccountBalanceChanged(
-        customer_id=after.customer_id,
-        account_id=after.id,
-        currency=after.currency,
-        outstanding=after.outstanding,
-        credit=after.credit,
-        version=after.version,
+    return after, AccountBalanceChanged.model_validate(
+        {
+            "customer_id": after.customer_id,
+            "account_id": after.id,
+            "currency": after.currency,
+            "outstanding": after.outstanding,
+            "credit": after.credit,
+            "version": after.version,
+        }
     )
 
 

@@ -174,7 +174,7 @@ def drafted(bill: Bill, customer: Customer) -> tuple[Invoice, Customer, InvoiceD
         customer_id=bill.customer_id,
         invoice_id=bill.id,
         currency=bill.currency,
-        cause=_told_cause(bill),
+        cause=Cause(kind=bill.cause_kind, id=str(bill.cause_id)),
         waits_for="customer",
         version=1,
     )
@@ -257,22 +257,24 @@ def _entries(bill: Bill, account: Account, credit: int, on: date, ids: Ids) -> l
 
 
 def _told(bill: Bill, issue: Issue, series: Series, version: int) -> InvoiceIssued:
-    return InvoiceIssued(
-        customer_id=bill.customer_id,
-        invoice_id=bill.id,
-        account_id=issue.account_id,
-        number=issue.printed,
-        series=series.name,
-        issued_on=issue.issued_on,
-        due_on=issue.due_on,
-        currency=bill.currency,
-        lines=bill.lines,
-        net=bill.net,
-        tax=bill.tax,
-        total=bill.total,
-        bill_to=issue.bill_to,
-        cause=_told_cause(bill),
-        version=version,
+    return InvoiceIssued.model_validate(
+        {
+            "customer_id": bill.customer_id,
+            "invoice_id": bill.id,
+            "account_id": issue.account_id,
+            "number": issue.printed,
+            "series": series.name,
+            "issued_on": issue.issued_on,
+            "due_on": issue.due_on,
+            "currency": bill.currency,
+            "lines": bill.lines,
+            "net": bill.net,
+            "tax": bill.tax,
+            "total": bill.total,
+            "bill_to": issue.bill_to,
+            "cause": {"kind": bill.cause_kind, "id": str(bill.cause_id)},
+            "version": version,
+        }
     )
 
 
@@ -286,7 +288,3 @@ def _told_paid(invoice: Invoice, on: date) -> InvoicePaid:
         paid_on=on,
         version=invoice.version,
     )
-
-
-def _told_cause(bill: Bill) -> Cause:
-    return Cause(kind=bill.cause_kind, id=str(bill.cause_id))

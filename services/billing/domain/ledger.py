@@ -60,6 +60,6 @@ class Allocation:
 
 def postings(*amounts: tuple[LedgerAccount, int]) -> Sequence[tuple[LedgerAccount, int]]:
     """The postings of an entry without those of nothing. Raises ValueError where they do not sum to zero."""
-    if sum(amount for _, amount in amounts):
+    if sum([amount for _, amount in amounts]):
         raise ValueError("an entry must balance: its debits and credits must sum to zero")
-    return tuple(posting for posting in amounts if posting[1])
+    return tuple([posting for posting in amounts if posting[1]])

@@ -54,14 +54,16 @@ def _taxed(line: Line, basis_points: int, *, prices_include_tax: bool) -> Invoic
     amount = line.amount
     tax = rate_within(amount, basis_points) if prices_include_tax else rate_of(amount, basis_points)
     net = amount - tax if prices_include_tax else amount
-    return InvoiceLine(
-        sku=line.sku,
-        description=line.description,
-        quantity=line.quantity,
-        unit_price=line.unit_price,
-        discount=line.discount,
-        net=net,
-        tax_rate=basis_points,
-        tax=tax,
-        gross=net + tax,
+    return InvoiceLine.model_validate(
+        {
+            "sku": line.sku,
+            "description": line.description,
+            "quantity": line.quantity,
+            "unit_price": line.unit_price,
+            "discount": line.discount,
+            "net": net,
+            "tax_rate": basis_points,
+            "tax": tax,
+            "gross": net + tax,
+        }
     )

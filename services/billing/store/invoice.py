@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
+import orjson
 from pydantic import TypeAdapter
 
 from services.billing.domain.invoice import Bill, CauseKind, Invoice, Issue
@@ -63,7 +64,7 @@ async def insert_invoices(tx: Tx, invoices: Sequence[Invoice]) -> None:
         [bill.cause_id for bill in bills],
         [bill.ordered_at for bill in bills],
         [_kept_token(each) for each in invoices],
-        [LINES.dump_json(bill.lines).decode() for bill in bills],
+        [_json([line.__dict__ for line in bill.lines]) for bill in bills],
         [bill.net for bill in bills],
         [bill.tax for bill in bills],
         [bill.total for bill in bills],
@@ -131,7 +132,7 @@ def _issue_row(issue: Issue) -> tuple[Any, ...]:
         issue.printed,
         issue.issued_on,
         issue.due_on,
-        issue.bill_to.model_dump_json(),
+        _json(issue.bill_to.__dict__),
     )
 
 
@@ -166,3 +167,8 @@ def _issue(row: Row) -> Issue | None:
         row["due_on"],
         BillTo.model_validate_json(row["bill_to"]),
     )
+
+
+def _json(plain: object) -> str:
+    """What a schema holds is plain already: orjson writes it several times faster than the schema does."""
+    return orjson.dumps(plain).decode()
