@@ -60,7 +60,7 @@ class Consumer:
         self._broker = KafkaBroker(
             settings.kafka_servers,
             client_id=intake.service,
-            logger=logging.getLogger("faststream"),
+            logger=logging.getLogger(__name__),
             log_level=logging.DEBUG,
             apply_types=False,
             graceful_timeout=CALL_SECONDS,

@@ -61,6 +61,10 @@ class Message(Generic[P_co]):
     traceparent: str | None
 
 
+FREE_BITS = (0xFFF << 64) | (1 << 62) - 1
+"""The bits of a UUIDv7 that are neither time nor version nor variant."""
+
+
 class Ids:
     """The ids that follow from one cause: the same cause gives the same ids in the same order.
 
@@ -68,21 +72,18 @@ class Ids:
     source, cause id and ordinal.
     """
 
-    __slots__ = ("_milliseconds", "_ordinal", "_seed")
+    __slots__ = ("_head", "_ordinal", "_seed")
 
     def __init__(self, group: str, source: str, cause_id: str, time: datetime) -> None:
+        milliseconds = int(time.timestamp() * 1000) & 0xFFFF_FFFF_FFFF
+        self._head = milliseconds << 80 | 0x7 << 76 | 0x2 << 62  # version 7, variant of RFC 9562
         self._seed = f"{group}\0{source}\0{cause_id}\0".encode()
-        self._milliseconds = int(time.timestamp() * 1000)
         self._ordinal = 0
 
     def next(self) -> UUID:
         digest = blake2b(self._seed + self._ordinal.to_bytes(4, "big"), digest_size=10).digest()
         self._ordinal += 1
-        random = int.from_bytes(digest, "big")
-        value = (self._milliseconds & 0xFFFF_FFFF_FFFF) << 80 | random
-        value = value & ~(0xF << 76) | 0x7 << 76  # version 7
-        value = value & ~(0x3 << 62) | 0x2 << 62  # variant of RFC 9562
-        return UUID(int=value)
+        return UUID(int=self._head | int.from_bytes(digest, "big") & FREE_BITS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,12 @@ Rows are written last, after the locks of the roots, so that ids and commits hav
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import ormsgpack
 
-from shared.messaging.database import Tx
+from shared.messaging.database import COMMAND_TIMEOUT_SECONDS, Tx
 from shared.messaging.decision import Ids, Message
 from shared.schemas.base import Payload
 from shared.schemas.envelope import Envelope, headers
@@ -27,9 +26,8 @@ class Oversized(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record to publish. `topic` is logical; `headers` may hold nulls and bytes that are no text."""
+class Record(NamedTuple):
+    """A record to publish, with the columns of its row in the outbox. `topic` is logical; `headers` may hold nulls and bytes that are no text."""
 
     event_id: str
     topic: str
@@ -68,17 +66,6 @@ def unpacked(packed: bytes) -> list[tuple[str, bytes | None]]:
 
 async def append(tx: Tx, records: Sequence[Record]) -> None:
     """Writes the rows in their order."""
-    await tx.execute(
-        """
-        INSERT INTO messaging.outbox (event_id, topic, key, value, headers)
-        SELECT event_id, topic, key, value, headers
-        FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[])
-            WITH ORDINALITY AS b (event_id, topic, key, value, headers, n)
-        ORDER BY n
-        """,
-        [record.event_id for record in records],
-        [record.topic for record in records],
-        [record.key for record in records],
-        [record.value for record in records],
-        [record.headers for record in records],
+    await tx.copy_records_to_table(
+        "outbox", schema_name="messaging", columns=Record._fields, records=records, timeout=COMMAND_TIMEOUT_SECONDS
     )

@@ -14,13 +14,13 @@ from time import time
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeError
-from aiokafka.partitioner import murmur2
 
 from shared.messaging import metrics
 from shared.messaging.adoption import SEQUENCE_HEADER, Acknowledged, Connection, adopt_what_kafka_has, delete
 from shared.messaging.database import Row, connect, is_transient
 from shared.messaging.outbox import unpacked
 from shared.messaging.settings import ServiceSettings
+from shared.messaging.topics import partition_of
 
 log = structlog.get_logger(__name__)
 
@@ -191,11 +191,6 @@ class _NeverSent(Exception):
         super().__init__(reason)
         self.row = row
         self.reason = reason
-
-
-def partition_of(key: bytes | None, row_id: int, count: int) -> int:
-    """Where Java clients and `kcat -X topic.partitioner=murmur2_random` put a key; without one, spread by row."""
-    return row_id % count if key is None else (murmur2(key) & 0x7FFFFFFF) % count
 
 
 async def _next_rows(connection: Connection) -> list[Row]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -108,6 +109,7 @@ def moment_of(timestamp: int) -> datetime:
     return datetime.fromtimestamp(min(max(timestamp, 0), _TIMESTAMP_MAX) / 1000, UTC)
 
 
+@lru_cache(maxsize=1024)
 def rfc3339(time: datetime) -> str:
     """The moment as CloudEvents writes it: 2026-01-31T12:00:00Z, with microseconds where there are any."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

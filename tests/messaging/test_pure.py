@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from shared.messaging.decision import Ids
 from shared.messaging.offsets import Advance, Partition
 from shared.messaging.received import Batch, Received
-from shared.messaging.relay import partition_of
+from shared.messaging.topics import partition_of
 from shared.messaging.tasks import TaskKind
 
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2199, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
