@@ -233,7 +233,7 @@ class Kello:
         return found
 
     async def settled(self, *services: str, within: float = 2 * DEADLINE_SECONDS) -> None:
-        """Until the services (default: those that run) have taken in and published everything, and done what was due."""
+        """Until the services (default: those that run) have taken in, published and done all that is there to do."""
         names = services or tuple(name for name, running in self.processes.items() if running)
         why: list[str] = []
 

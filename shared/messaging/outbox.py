@@ -27,7 +27,10 @@ class Oversized(Exception):
 
 
 class Record(NamedTuple):
-    """A record to publish, with the columns of its row in the outbox. `topic` is logical; `headers` may hold nulls and bytes that are no text."""
+    """A record to publish, with the columns of its row in the outbox.
+
+    `topic` is logical; `headers` may hold nulls and bytes that are no text.
+    """
 
     event_id: str
     topic: str
