@@ -3,8 +3,6 @@
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
-import pytest
-
 from shared.harness.kello import Kello
 from shared.schemas.base import Event
 from shared.schemas.customer import (
@@ -38,6 +36,8 @@ async def test_every_word_on_a_consent_is_kept_and_the_last_one_counts(kello: Ke
         await kello.expect(ConsentRecorded, customer_id=customer, status="withdrawn", version=4)
         profile = await kello.expect(CustomerProfile, customer_id=customer, version=4)
         _, body = await kello.get("customer", f"/customers/{customer}")
+        rights = "SELECT has_table_privilege('customer', 'consent', 'UPDATE') AS to_change"
+        assert not (await kello.rows("customer", rights))[0]["to_change"]
     assert {purpose: said.status for purpose, said in profile.consents.items()} == {
         "marketing": "withdrawn",
         "profiling": "granted",
@@ -54,11 +54,6 @@ async def test_every_word_on_a_consent_is_kept_and_the_last_one_counts(kello: Ke
     }
 
 
-async def test_the_history_of_consents_cannot_be_changed_by_the_service(kello: Kello) -> None:
-    rights = await kello.rows("customer", "SELECT has_table_privilege('customer', 'consent', 'UPDATE') AS may_change")
-    assert not rights[0]["may_change"]
-
-
 async def test_a_tag_is_there_once_and_comes_back_after_it_was_taken_off(kello: Kello) -> None:
     customer = uuid4()
     async with kello.running("customer"):
@@ -73,7 +68,7 @@ async def test_a_tag_is_there_once_and_comes_back_after_it_was_taken_off(kello: 
         await kello.publish(words.tagging(customer, "loud"))
         await kello.expect(CustomerTagged, customer_id=customer, version=4)
         status, listed = await kello.get("customer", "/customers?tag=loud")
-        assert (status, [each["id"] for each in listed]) == (200, [str(customer)])
+        assert (status, [each["id"] for each in listed["customers"]]) == (200, [str(customer)])
         assert (await kello.expect(CustomerProfile, version=4)).tags == ("loud",)
 
 
@@ -92,29 +87,26 @@ PRAISE = RecordFeedback(
 )
 
 
-@pytest.mark.parametrize(
-    ("command", "other", "event", "code"),
-    [
-        (NOTE, {"text": "Likes coffee"}, NoteAdded, "note_exists"),
-        (CALL, {"summary": "Asked for more"}, InteractionRecorded, "interaction_exists"),
-        (PRAISE, {"score": 2}, FeedbackReceived, "feedback_exists"),
-    ],
-    ids=["note", "interaction", "feedback"],
-)
-async def test_what_care_writes_down_is_kept_once_under_its_id(
-    kello: Kello, command: CustomerCommand, other: dict[str, object], event: type[Event], code: str
-) -> None:
-    customer = command.customer_id
+RECORDS: list[tuple[CustomerCommand, dict[str, object], type[Event], str]] = [
+    (NOTE, {"text": "Likes coffee"}, NoteAdded, "note_exists"),
+    (CALL, {"summary": "Asked for more"}, InteractionRecorded, "interaction_exists"),
+    (PRAISE, {"score": 2}, FeedbackReceived, "feedback_exists"),
+]
+
+
+async def test_what_care_writes_down_is_kept_once_under_its_id(kello: Kello) -> None:
     async with kello.running("customer"):
-        (early,) = await kello.publish(command)
-        assert (await kello.expect(CommandRejected, command_id=early)).code == "unknown_customer"
-        await kello.publish(words.registration(customer), command)
-        await kello.expect(event, customer_id=customer, version=1)
-        (same,) = await kello.publish(command)
-        await kello.expect(CommandAccepted, command_id=same)
-        (changed,) = await kello.publish(command.model_copy(update=other))
-        assert (await kello.expect(CommandRejected, command_id=changed)).code == code
-        assert len(await kello.events(event)) == 1
+        for command, other, event, code in RECORDS:
+            customer = command.customer_id
+            (early,) = await kello.publish(command)
+            assert (await kello.expect(CommandRejected, command_id=early)).code == "unknown_customer"
+            await kello.publish(words.registration(customer), command)
+            await kello.expect(event, customer_id=customer, version=1)
+            (same,) = await kello.publish(command)
+            await kello.expect(CommandAccepted, command_id=same)
+            (changed,) = await kello.publish(command.model_copy(update=other))
+            assert (await kello.expect(CommandRejected, command_id=changed)).code == code
+            assert len(await kello.events(event)) == 1
 
 
 async def test_the_view_of_a_customer_shows_what_care_wrote_down_the_pinned_note_first(kello: Kello) -> None:

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.customer.domain import profile, tickets
-from services.customer.domain.customer import Customer, Profile
+from services.customer.domain.customer import Consent, ContactPoint, Customer, Profile, Tag
 from services.customer.domain.party import Party
-from services.customer.domain.profile import CONTACT_POINTS_MAX, TAGS_MAX
+from services.customer.domain.profile import CONTACT_POINTS_MAX, PURPOSES_MAX, TAGS_MAX
 from services.customer.domain.tickets import CLOSES_AFTER, Ticket, TicketClosing
 from shared.messaging.decision import NOTHING, Cancel, Decision, Refused, Task
-from shared.schemas.customer import CustomerProfile, TicketEvent
+from shared.schemas.customer import Address, CustomerProfile, ProfileAddress, TicketEvent
+from shared.schemas.standards import Channel
 from tests.customer import words
 
 CUSTOMER = UUID(int=1)
@@ -65,19 +66,42 @@ def test_a_registration_with_other_private_data_is_not_the_same() -> None:
         profile.register(Party(CUSTOMER, "customer"), known, again, NOW)
 
 
-def test_a_profile_has_bounds_and_says_so() -> None:
-    known = registered()
-    for _ in range(CONTACT_POINTS_MAX - 1):
-        known = after(known, profile.add_contact_point(known, words.contact_point(CUSTOMER, uuid4()), NOW))
+def test_two_contact_points_of_a_registration_need_two_ids() -> None:
+    command = words.registration(CUSTOMER)
+    twice = command.model_copy(update={"contact_points": command.contact_points * 2})
+    with pytest.raises(Refused, match="contact_point_exists"):
+        profile.register(None, None, twice, NOW)
+
+
+def test_a_profile_is_full_at_its_bounds_and_still_published() -> None:
+    customer = registered().customer
+    full = Profile(
+        customer,
+        tuple(ContactPoint(CUSTOMER, uuid4(), Channel.SMS, "+431", "x", False, NOW) for _ in range(CONTACT_POINTS_MAX)),
+        tuple(Tag(CUSTOMER, f"t{number}", NOW, words.CLERK) for number in range(TAGS_MAX)),
+        tuple(
+            Consent(CUSTOMER, number, f"p{number}", "granted", "consent", "1", None, None, NOW, words.CLERK)
+            for number in range(PURPOSES_MAX)
+        ),
+    )
+    published = full.published()
+    assert (len(published.contact_points), len(published.tags), len(published.consents)) == (100, 1000, 1000)
     with pytest.raises(Refused, match="too_many_contact_points"):
-        profile.add_contact_point(known, words.contact_point(CUSTOMER, uuid4()), NOW)
-    for number in range(TAGS_MAX):
-        known = known.with_rows(
-            known.customer, profile.tag(known, words.tagging(CUSTOMER, f"t{number}"), NOW).changes[1:]
-        )
+        profile.add_contact_point(full, words.contact_point(CUSTOMER, uuid4()), NOW)
     with pytest.raises(Refused, match="too_many_tags"):
-        profile.tag(known, words.tagging(CUSTOMER, "one-more"), NOW)
-    assert len(known.published().tags) == TAGS_MAX
+        profile.tag(full, words.tagging(CUSTOMER, "one-more"), NOW)
+    with pytest.raises(Refused, match="too_many_purposes"):
+        profile.record_consent(full, words.consent(CUSTOMER, "one-more"), NOW)
+    assert profile.record_consent(full, words.consent(CUSTOMER, "p1", "withdrawn"), NOW) is not NOTHING
+
+
+def test_an_address_changes_as_a_whole() -> None:
+    known = registered()
+    moved = Address(lines=("Ringstrasse 2",), city="Wien", country="AT")
+    changed = after(known, profile.change_details(known, words.change(CUSTOMER, 1, address=moved), NOW))
+    assert changed.customer.address == ProfileAddress(lines=("Ringstrasse 2",), city="Wien", country="AT")
+    again = words.change(CUSTOMER, 2, address=moved)
+    assert profile.change_details(changed, again, NOW) is NOTHING
 
 
 LEGAL = {("open", "resolve"), ("resolved", "close"), ("resolved", "reopen"), ("closed", "reopen")}

@@ -54,14 +54,6 @@ async def test_an_id_is_registered_once_and_the_same_again_is_accepted(kello: Ke
         assert len(await kello.events(CustomerProfile, customer_id=customer)) == 1
 
 
-async def test_two_contact_points_of_a_registration_need_two_ids(kello: Kello) -> None:
-    command = words.registration(uuid4())
-    twice = command.model_copy(update={"contact_points": command.contact_points * 2})
-    async with kello.running("customer"):
-        (told,) = await kello.publish(twice)
-        assert await rejected(kello, told) == "contact_point_exists"
-
-
 async def test_details_change_when_the_sender_saw_the_latest_version(kello: Kello) -> None:
     customer = uuid4()
     async with kello.running("customer"):

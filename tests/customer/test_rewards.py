@@ -62,9 +62,9 @@ async def test_a_segment_is_entered_and_left_with_the_message_that_makes_the_dif
         await kello.publish(words.payment(customer, 50_000), words.untagging(customer, "blocked"))
         await kello.expect(SegmentEntered, customer_id=customer, version=3)
         _, vips = await kello.get("customer", "/customers?segment=vip")
-        assert [each["id"] for each in vips] == [str(customer)]
+        assert [each["id"] for each in vips["customers"]] == [str(customer)]
         await kello.publish(DeactivateCustomer(issued_by=CLERK, customer_id=customer, reason="moved-away"))
         await kello.expect(SegmentExited, customer_id=customer, version=4)
         _, vips = await kello.get("customer", "/customers?segment=vip")
     assert entered.rule_version == 1
-    assert vips == []
+    assert vips == {"customers": []}

@@ -134,9 +134,7 @@ def close_when_due(ticket: Ticket | None, timer: TicketClosing, now: datetime) -
 
 
 def resolve_and_close(ticket: Ticket, resolution: str, now: datetime) -> Decision:
-    """The problem is gone for good: the ticket is closed, after it was resolved if nobody had done that."""
-    if ticket.status == "closed":
-        return NOTHING
+    """The problem is gone for good: an open ticket is resolved and closed at once, a resolved one closed."""
     if ticket.status == "resolved":
         return close(ticket, now)
     resolved = _moved(ticket, "resolved", now, resolution)
