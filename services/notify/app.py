@@ -1,9 +1,9 @@
-"""Wiring; decides nothing."""
+"""Wires notify together; decides nothing."""
 
-from services.notify import api, consumers
+from services.notify import api, consumers, effects
 from services.notify.consumers import Notify
-from services.notify.effects import NotifySettings, task_kinds
-from shared.messaging import service as shell
+from services.notify.effects import NotifySettings
+from shared.messaging import service as kit
 from shared.messaging.service import Service
 
 
@@ -24,9 +24,9 @@ def service() -> Service[Notify, NotifySettings]:
         save=consumers.save,
         routes=api.routes,
         settings=NotifySettings,
-        task_kinds=task_kinds,
+        task_kinds=effects.task_kinds,
     )
 
 
 def main() -> None:
-    shell.main(service())
+    kit.main(service())

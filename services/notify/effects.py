@@ -33,15 +33,16 @@ from shared.messaging.tasks import NOT_DONE, Later, TaskCall, TaskKind, Uncertai
 from shared.schemas.base import ShortText
 from shared.schemas.standards import Email
 
-RESENDS_MAX = 5
-"""Calls after which a mail that never gets an answer is given up, whatever its category."""
+RESENDS_MAX = 3
+"""Calls beyond the first after which a mail that never gets an answer is given up, whatever its category."""
 
+BACKOFF_SECONDS_MAX = 15.0
 ATTEMPTS_MAX = 6_000
-"""With a back-off of up to 15 s: most of a day. An outage of a provider is waited for; it turns no mail away."""
+"""With that back-off: most of a day. An outage of a provider is waited for; it turns no mail away."""
 
 SMTP_CONNECTIONS_MAX = 32
 SMS_CONNECTIONS_MAX = 16
-CALL_SECONDS = 10.0
+SMS_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 
 BAD_NUMBERS = frozenset({"invalid_destination", "opted_out"})
@@ -58,24 +59,27 @@ class NotifySettings(ServiceSettings):
         "kello@example.com", description="the sender of every mail; its domain is that of the Message-IDs"
     )
     mail_from_name: ShortText = "Kello"
+    mail_timeout_seconds: float = Field(10, ge=1, le=600, description="how long the hand-over of one mail may take")
 
 
 @asynccontextmanager
 async def task_kinds(settings: NotifySettings) -> AsyncIterator[Sequence[TaskKind[Any]]]:
     """The clients of the outside, open for as long as the service runs."""
     limits = httpx.Limits(max_connections=SMS_CONNECTIONS_MAX, max_keepalive_connections=SMS_CONNECTIONS_MAX)
-    timeout = httpx.Timeout(CALL_SECONDS - 1, connect=CONNECT_SECONDS)
+    timeout = httpx.Timeout(SMS_SECONDS - 1, connect=CONNECT_SECONDS)
     postbox = Postbox(settings.smtp_host, settings.smtp_port, settings.mail_from, settings.mail_from_name)
     async with httpx.AsyncClient(base_url=settings.sms_url, limits=limits, timeout=timeout) as client, postbox:
-        mail, sms = MailCalls(postbox), SmsCalls(client)
+        mail, sms, seconds = MailCalls(postbox), SmsCalls(client), settings.mail_timeout_seconds
         yield (
             TaskKind(
-                SEND_EMAIL, SendEmail, mail.send, mail.reconcile, SMTP_CONNECTIONS_MAX, CALL_SECONDS,
-                attempts_max=ATTEMPTS_MAX, backoff_max_seconds=15.0,
+                SEND_EMAIL, SendEmail, mail.send, mail.reconcile, SMTP_CONNECTIONS_MAX,
+                call_timeout_seconds=seconds, lease_seconds=2 * seconds,
+                attempts_max=ATTEMPTS_MAX, backoff_max_seconds=BACKOFF_SECONDS_MAX,
             ),
             TaskKind(
-                SEND_SMS, SendSms, sms.send, sms.reconcile, SMS_CONNECTIONS_MAX, CALL_SECONDS,
-                attempts_max=ATTEMPTS_MAX, backoff_max_seconds=15.0,
+                SEND_SMS, SendSms, sms.send, sms.reconcile, SMS_CONNECTIONS_MAX,
+                call_timeout_seconds=SMS_SECONDS, lease_seconds=2 * SMS_SECONDS,
+                attempts_max=ATTEMPTS_MAX, backoff_max_seconds=BACKOFF_SECONDS_MAX,
             ),
             TaskKind(RECIPIENT_UNKNOWN, Waiting),
             TaskKind(FORGET_LETTERS, LettersUntil),

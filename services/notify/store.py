@@ -216,28 +216,40 @@ async def recipient(pool: Pool, recipient_id: UUID) -> Row | None:
     )
 
 
-async def notification_page(
-    pool: Pool, *, recipient_id: UUID | None, notification_id: UUID | None, after: UUID | None, limit: int
-) -> list[Row]:
-    """For reading: of a recipient, or the one; the newest first, with the decision record."""
+async def notification_page(pool: Pool, recipient_id: UUID, after: UUID | None, limit: int) -> list[Row]:
+    """For reading: what somebody was told or not, the newest first, with the words and the decision record."""
     return await pool.fetch(
         """
         SELECT n.*, l.language, l.subject, l.text, l.sha256, (
-            SELECT coalesce(jsonb_agg(to_jsonb(s) - 'notification_id' ORDER BY s.n), '[]') FROM step AS s
+            SELECT jsonb_agg(to_jsonb(s) - 'notification_id' ORDER BY s.n) FROM step AS s
+            WHERE s.notification_id = n.id
+        ) AS record
+        FROM notification AS n
+        LEFT JOIN letter AS l ON l.notification_id = n.id
+        WHERE n.recipient_id = $1 AND ($2::uuid IS NULL OR n.seq < (SELECT seq FROM notification WHERE id = $2))
+        ORDER BY n.seq DESC
+        LIMIT $3
+        """,
+        recipient_id,
+        after,
+        limit,
+    )
+
+
+async def notification(pool: Pool, notification_id: UUID) -> Row | None:
+    """For reading: one notification, unless whom it was for is erased."""
+    return await pool.fetchrow(
+        """
+        SELECT n.*, l.language, l.subject, l.text, l.sha256, (
+            SELECT jsonb_agg(to_jsonb(s) - 'notification_id' ORDER BY s.n) FROM step AS s
             WHERE s.notification_id = n.id
         ) AS record
         FROM notification AS n
         JOIN recipient AS r ON r.id = n.recipient_id AND r.status <> 'erased'
         LEFT JOIN letter AS l ON l.notification_id = n.id
-        WHERE ($1::uuid IS NULL OR n.recipient_id = $1) AND ($2::uuid IS NULL OR n.id = $2)
-          AND ($3::uuid IS NULL OR n.seq < (SELECT seq FROM notification WHERE id = $3))
-        ORDER BY n.seq DESC
-        LIMIT $4
+        WHERE n.id = $1
         """,
-        recipient_id,
         notification_id,
-        after,
-        limit,
     )
 
 
@@ -245,7 +257,7 @@ async def app_inbox(pool: Pool, recipient_id: UUID, after: UUID | None, limit: i
     """For reading: what lies in the inbox of the app, the newest first."""
     return await pool.fetch(
         """
-        SELECT n.id, n.template, n.category, l.subject, l.short, l.rendered_at
+        SELECT n.id, n.template, n.category, l.subject, l.short AS text, l.rendered_at AS sent_at
         FROM notification AS n
         JOIN letter AS l ON l.notification_id = n.id
         WHERE n.recipient_id = $1 AND n.state = 'sent' AND n.channel = 'in_app'

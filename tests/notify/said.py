@@ -15,12 +15,22 @@ from shared.schemas.standards import Channel
 CONSENT = {"marketing": Consent(status="granted")}
 
 
-def email(value: str = "ada@example.com", **more: Any) -> ContactPoint:
-    return _point(Channel.EMAIL, value, more)
+def address(domain: str = "example.com") -> str:
+    """A mail address that no other test uses."""
+    return f"{uuid4().hex}@{domain}"
 
 
-def phone(value: str = "+4366012345678", **more: Any) -> ContactPoint:
-    return _point(Channel.SMS, value, more)
+def number(last_digits: str = "5678") -> str:
+    """A phone number that no other test uses."""
+    return f"+43660{uuid4().int % 10**6:06}{last_digits}"
+
+
+def email(value: str = "", **more: Any) -> ContactPoint:
+    return _point(Channel.EMAIL, value or address(), more)
+
+
+def phone(value: str = "", **more: Any) -> ContactPoint:
+    return _point(Channel.SMS, value or number(), more)
 
 
 def _point(channel: Channel, value: str, more: dict[str, Any]) -> ContactPoint:
@@ -105,7 +115,7 @@ def hired(employee_id: UUID, **more: Any) -> EmployeeHired:
     said: dict[str, Any] = {
         "version": 1,
         "name": "Grete Hermann",
-        "email": "grete@example.com",
+        "email": address(),
         "locale": "de-AT",
         "zone": "Europe/Vienna",
         "country": "AT",
