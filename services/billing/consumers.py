@@ -90,7 +90,10 @@ def erase_copy(state: Billing, message: Message[ProfileErased], _now: datetime, 
 
 @handlers.reaction(CustomerProfile)
 def issue_what_waited(state: Billing, message: Message[CustomerProfile], now: datetime, ids: Ids) -> Decision:
-    """The drafts of a customer who is known now, in their order. None is dated before it was ordered."""
+    """The drafts of a customer who is known now, in their order. None is dated before it was ordered.
+
+    One that would exceed the bound of its account goes on waiting; it must not keep the profile out.
+    """
     customer = state.customer(message.payload.customer_id)
     if customer.status != "known":
         return NOTHING
@@ -105,7 +108,10 @@ def issue_what_waited(state: Billing, message: Message[CustomerProfile], now: da
         series = state.series(customer.id, issued_on)
         series = series_after.get(series.key, series)
         books = Books(state.entity, customer, account, series)
-        issued = invoices.issued(bill, books, issued_on, ids, version=draft.version + 1)
+        try:
+            issued = invoices.issued(bill, books, issued_on, ids, version=draft.version + 1)
+        except Refused:
+            continue
         open_accounts[bill.currency], series_after[series.key] = issued.account, issued.series
         whole = joined(whole, followed_by_collection(issued, now, ids))
     return whole

@@ -258,6 +258,17 @@ def test_an_account_never_exceeds_the_bound_of_money() -> None:
     assert_the_books_are_right(simulation)
 
 
+def test_a_draft_beyond_the_bound_of_its_account_waits_and_keeps_nothing_else_out() -> None:
+    simulation = Simulation()
+    customer = CUSTOMERS[0]
+    for _ in range(10):
+        simulation.tell(purchase(customer, line(10**14, tax_class="reduced")))
+    simulation.tell(profile(customer))
+    assert len([event for event in simulation.events if isinstance(event, InvoiceIssued)]) == 9
+    assert [each.place for each in simulation.state.drafts(customer)] == [9]
+    assert_the_books_are_right(simulation)
+
+
 def test_one_payment_pays_at_most_ten_thousand_invoices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.billing.domain.payment.ALLOCATIONS_MAX", 2)
     simulation = Simulation()

@@ -67,7 +67,7 @@ async def payment_rows(tx: Tx, invoice_id: UUID) -> list[Row]:
 
 
 async def invoice_rows(tx: Tx, customer_id: UUID, after: UUID | None, limit: int) -> list[Row]:
-    """A customer's invoices in the order of their ids, which is that of their orders."""
+    """A customer's invoices in the order of their ids: those that we chose follow the time of their orders."""
     return await tx.fetch(
         """
         SELECT id, status, printed, issued_on, due_on, currency, net, tax, total, paid, cause_kind, cause_id, version
