@@ -80,7 +80,7 @@ def _remove_what_killed_runs_left() -> None:
     for folder in STATE.glob("*/"):
         try:
             with lock_folder(folder):
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)  # another run may remove it, too
         except FolderInUse:
             continue
 

@@ -119,8 +119,7 @@ class _Adoption:
                 fetched = await self._kafka.getmany(timeout_ms=int(CALL_SECONDS * 100), max_records=READ_RECORDS)
             for place, records in fetched.items():
                 topic = place.topic.removeprefix(self._prefix)
-                known = positions.get((topic, place.partition), NOTHING_YET)
-                await self._adopt(topic, place.partition, records, known.row_id)
+                await self._adopt(topic, place.partition, records)
             for place in list(unread):
                 if await self._kafka.position(place) > unread[place][1]:
                     del unread[place]
@@ -150,16 +149,11 @@ class _Adoption:
                 unread[place] = (first, ends[place] - 1)
         return unread
 
-    async def _adopt(
-        self, topic: str, partition: int, records: "Sequence[ConsumerRecord[bytes, bytes]]", known_id: int
-    ) -> None:
+    async def _adopt(self, topic: str, partition: int, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
         ours = {row_id: record.offset for record in records if (row_id := self._row_id(record)) is not None}
         if not ours:
             return
-        waiting = await self._connection.fetch(
-            "SELECT id FROM messaging.outbox WHERE id = ANY ($1::bigint[])", list(ours)
-        )
-        unknown = {row_id for row_id in ours if row_id > known_id} - {row["id"] for row in waiting}
+        unknown = await self._unknown(topic, partition, list(ours))
         if unknown:
             first = min(ours[row_id] for row_id in unknown)
             raise DatabaseBehindKafka(
@@ -167,6 +161,24 @@ class _Adoption:
                 "which must have come back from a backup: bring back a later one before this service runs again"
             )
         await delete(self._connection, [Acknowledged(list(ours), topic, partition, max(ours.values()))])
+
+    async def _unknown(self, topic: str, partition: int, row_ids: Sequence[int]) -> list[int]:
+        """Those rows that are neither waiting nor acknowledged. One statement: another process may be the relay, and
+        what it has published since leaves the outbox in the moment in which it is noted as acknowledged."""
+        rows = await self._connection.fetch(
+            """
+            SELECT b.id FROM unnest($3::bigint[]) AS b (id)
+            WHERE NOT EXISTS (SELECT FROM messaging.outbox AS o WHERE o.id = b.id)
+                AND NOT EXISTS (
+                    SELECT FROM messaging.relay_position AS p
+                    WHERE p.topic = $1 AND p.partition = $2 AND p.acknowledged_id >= b.id
+                )
+            """,
+            topic,
+            partition,
+            row_ids,
+        )
+        return [row["id"] for row in rows]
 
     def _row_id(self, record: "ConsumerRecord[bytes, bytes]") -> int | None:
         """The outbox id of a record of ours; None for anybody else's."""

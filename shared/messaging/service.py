@@ -155,18 +155,17 @@ class Process(Generic[S, C]):
 
     async def _adopt_before_consuming(self, pool: Pool) -> None:
         """Nothing is decided on a database that is behind what it once published."""
-        async with pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            deadline = monotonic() + self.settings.start_timeout_seconds
-            while True:
-                try:
+        deadline = monotonic() + self.settings.start_timeout_seconds
+        while True:
+            try:
+                async with pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
                     await adopt_what_kafka_has(connection, self.settings, self.service.name, self._publishes)
-                except (KafkaError, OSError, TimeoutError) as error:
-                    if monotonic() > deadline:
-                        raise
-                    log.warning("kafka_waits", error=type(error).__name__)
-                    await asyncio.sleep(RETRY_SECONDS)
-                else:
                     return
+            except Exception as error:
+                if not (isinstance(error, KafkaError) or is_transient(error)) or monotonic() > deadline:
+                    raise
+                log.warning("start_waits", error=type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _run_roles(self, pool: Pool) -> None:
         roles: list[asyncio.Task[None]] = []

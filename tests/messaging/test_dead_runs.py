@@ -79,7 +79,7 @@ async def resume(kello: Kello) -> None:
 
 async def test_a_value_that_only_postgresql_notices_stops_at_the_limit_too(kello: Kello) -> None:
     """The batch is halved there: what follows the run in the other half must not be saved either."""
-    good = [add(amount=n + 1) for n in range(40)]
+    good = [add(amount=n + 20) for n in range(40)]
     for n, command in enumerate(good):
         bad = command.model_copy(update={"text": "forbidden"}) if 10 <= n < 10 + LIMIT + 2 else command
         key, value = bad.kafka_key.encode(), bad.model_dump_json().encode()
