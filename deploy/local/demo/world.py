@@ -1,0 +1,152 @@
+"""Where a running Kello is, and whether it has come to rest: nothing to read, nothing to publish, nothing to do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from deploy.local.topics import plan
+from shared.messaging.service import Service
+from shared.messaging.topics import partitions_of
+
+SERVICES = ("customer", "billing", "notify", "payroll")
+POLL_SECONDS = 0.25
+STEADY_LOOKS = 2
+"""So many looks in a row must find it at rest: between two of them what one service published reaches the next."""
+
+
+class Restless(Exception):
+    """It did not come to rest in time; the message says what was left."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A running Kello: its Kafka and topic prefix, the administrator's URL of each service's database, what is outside.
+
+    `logs` are the files that the services write.
+    """
+
+    kafka: str
+    prefix: str
+    databases: Mapping[str, str]
+    gateway: str
+    mailbox: str
+    sms: str
+    logs: Sequence[Path] = ()
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator["Watch"]:
+        """Open connections to look with."""
+        async with AsyncExitStack() as stack:
+            connections = {}
+            for service, url in self.databases.items():
+                connections[service] = await asyncpg.connect(url, timeout=10)
+                stack.push_async_callback(connections[service].close)
+            consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka)
+            await consumer.start()
+            stack.push_async_callback(consumer.stop)
+            physical = [self.prefix + topic.name for topic in plan()]
+            found = await partitions_of(self.kafka.split(","), physical)
+            yield Watch(self, connections, consumer, {name.removeprefix(self.prefix): found[name] for name in physical})
+
+
+async def nobody() -> list[str]:
+    """Waits for nothing."""
+    return []
+
+
+class Watch:
+    """Looks at a world from outside: at its databases, and at the ends of its topics."""
+
+    def __init__(
+        self,
+        world: World,
+        connections: Mapping[str, asyncpg.Connection],
+        consumer: AIOKafkaConsumer,
+        places: Mapping[str, Sequence[TopicPartition]],
+    ) -> None:
+        self.world = world
+        self.places = places
+        """The partitions of every topic, by its logical name."""
+        self._connections = connections
+        self._consumer = consumer
+        self._turns = {service: asyncio.Lock() for service in connections}
+
+    async def rows(self, service: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """A query on a service's database."""
+        async with self._turns[service]:
+            return await self._connections[service].fetch(sql, *arguments, timeout=600)
+
+    async def lag(self, service: str, topics: Sequence[str] = ()) -> int:
+        """How many records a service has yet to read, by its own database; of all that it consumes by default."""
+        topics = topics or consumed_by(service)
+        ends = await self.ends(topics)
+        offsets = await self.offsets(service)
+        return sum(max(0, end - offsets.get(place, 0)) for place, end in ends.items())
+
+    async def caught_up(self, service: str, topics: Sequence[str]) -> None:
+        """Wait until a service has read what is on some topics now."""
+        while await self.lag(service, topics):  # noqa: ASYNC110 - what is waited for is in another process
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        """The end of each partition that holds anything."""
+        ends = await self._consumer.end_offsets([place for topic in topics for place in self.places[topic]])
+        return {
+            (place.topic.removeprefix(self.world.prefix), place.partition): end for place, end in ends.items() if end
+        }
+
+    async def offsets(self, service: str) -> dict[tuple[str, int], int]:
+        """How far each partition had its effect."""
+        rows = await self.rows(
+            service,
+            "SELECT topic, partition, next_offset FROM messaging.consumer_offset WHERE consumer_group = $1",
+            service,
+        )
+        return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+    async def unrest(self) -> list[str]:
+        """What keeps the world from being at rest."""
+        return [reason for service in self.world.databases for reason in await self._unrest_of(service)]
+
+    async def rest(
+        self,
+        within_seconds: float,
+        others: Callable[[], Awaitable[list[str]]] = nobody,
+        on_look: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Wait until there is nothing left to do, for Kello and for `others`. Raises Restless."""
+        deadline, steady = monotonic() + within_seconds, 0
+        while steady < STEADY_LOOKS:
+            reasons = await self.unrest() + await others()
+            steady = 0 if reasons else steady + 1
+            on_look("; ".join(reasons) or "nothing is left")
+            if reasons and monotonic() > deadline:
+                raise Restless(f"not at rest after {within_seconds:.0f} s: {'; '.join(reasons)}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _unrest_of(self, service: str) -> list[str]:
+        (row,) = await self.rows(
+            service,
+            """
+            SELECT
+                (SELECT count(*) FROM messaging.outbox) AS to_publish,
+                (SELECT count(*) FROM messaging.task
+                 WHERE state <> 'waiting' OR due_at <= messaging.kello_now() + interval '1 hour') AS to_do
+            """,
+        )
+        to_read = await self.lag(service)
+        counts = {"to read": to_read, "to publish": row["to_publish"], "to do": row["to_do"]}
+        return [f"{service} has {count} {what}" for what, count in counts.items() if count]
+
+
+def consumed_by(service: str) -> Sequence[str]:
+    """The topics that a service reads, as its app.py says."""
+    found: Service = import_module(f"services.{service}.app").service()  # type: ignore[type-arg]  # any of the four
+    return found.consumes
