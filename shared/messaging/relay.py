@@ -9,7 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from time import time
+from time import monotonic, time
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -33,6 +33,8 @@ LOCK_POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 SEND_SECONDS = 15.0
 CALL_SECONDS = 10.0
+TOPIC_SECONDS = 1.0
+MISSING_SECONDS = 10.0
 
 
 class Relay:
@@ -42,6 +44,7 @@ class Relay:
         self._settings = settings
         self._service = service
         self._publishes = sorted(publishes)
+        self._missing: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._is_empty = asyncio.Event()
         self.is_holding = False
@@ -89,7 +92,7 @@ class Relay:
         try:
             while True:
                 self._wake.clear()
-                rows = await _next_rows(connection)
+                rows = await _next_rows(connection, self._topics_that_are_missing())
                 if rows:
                     await self._publish_round(connection, producer, rows)
                 else:
@@ -146,18 +149,23 @@ class Relay:
                 counts[topic] = await self._partition_count(producer, topic)
             if counts[topic]:
                 by_partition[topic, partition_of(row["key"], row["id"], counts[topic])].append(row)
-        if not by_partition:
-            await asyncio.sleep(RETRY_SECONDS)
         return by_partition
 
+    def _topics_that_are_missing(self) -> list[str]:
+        """Those that were looked for in vain not long ago."""
+        now = monotonic()
+        self._missing = {topic: until for topic, until in self._missing.items() if until > now}
+        return list(self._missing)
+
     async def _partition_count(self, producer: AIOKafkaProducer, topic: str) -> int:
-        """0 for a topic that is not there: its rows wait, the others go on."""
+        """0 for a topic that is not there: its rows wait, the others go on, and it is looked for again later."""
         physical = self._settings.topic_prefix + topic
         try:
-            async with asyncio.timeout(CALL_SECONDS / 5):
+            async with asyncio.timeout(TOPIC_SECONDS):
                 return len(await producer.partitions_for(physical))
         except (KafkaError, TimeoutError) as error:
             log.warning("topic_is_missing", topic=physical, error=type(error).__name__, command="kello topics apply")
+            self._missing[topic] = monotonic() + MISSING_SECONDS
             return 0
 
     async def _send(self, producer: AIOKafkaProducer, place: tuple[str, int], rows: Sequence[Row]) -> Acknowledged:
@@ -193,19 +201,20 @@ class _NeverSent(Exception):
         self.reason = reason
 
 
-async def _next_rows(connection: Connection) -> list[Row]:
-    """The lowest rows whose key is not blocked."""
+async def _next_rows(connection: Connection, missing: Sequence[str]) -> list[Row]:
+    """The lowest rows whose key is not blocked and whose topic is not missing."""
     return await connection.fetch(
         """
         SELECT o.id, o.topic, o.key, o.value, o.headers
         FROM messaging.outbox AS o
-        WHERE NOT EXISTS (
+        WHERE o.topic <> ALL ($2::text[]) AND NOT EXISTS (
             SELECT FROM messaging.outbox_blocked AS b WHERE b.topic = o.topic AND b.key IS NOT DISTINCT FROM o.key
         )
         ORDER BY o.id
         LIMIT $1
         """,
         ROUND_ROWS,
+        missing,
     )
 
 
