@@ -112,6 +112,7 @@ class Postbox:
         self._lines.add(line)
         try:
             await line.client.connect(timeout=CONNECT_SECONDS)
+            await line.client.ehlo()
             await line.begin(self._sender, to)
         except BaseException:
             self._put_back(line, is_usable=False)
@@ -119,7 +120,7 @@ class Postbox:
         return line
 
     async def _data(self, line: "Line", envelope: Envelope) -> None:
-        await line.client.rcpt(envelope.to, encoding="utf-8")
+        await line.recipient(envelope.to)
         try:
             await line.client.data(envelope.content)
         except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError) as error:
@@ -134,8 +135,8 @@ class Postbox:
             self._lines.discard(line)
 
 
-CLOSING = 421
-"""The server ends the line (RFC 5321, 3.8)."""
+OK, FORWARDED, CLOSING = 250, 251, 421
+"""Answers of RFC 5321, 4.2.3; with 421 the server ends the line."""
 
 
 @dataclass(slots=True, eq=False)
@@ -147,12 +148,20 @@ class Line:
 
     async def begin(self, sender: str, to: str) -> None:
         """MAIL. Raises SMTPNotSupported for an address beyond ASCII where the server does not take those."""
-        options = ["BODY=8BITMIME"] if self.client.supports_extension("8bitmime") else []
+        options = []
         if not to.isascii():
             if not self.client.supports_extension("smtputf8"):
                 raise aiosmtplib.SMTPNotSupported("SMTPUTF8")
-            options.append("SMTPUTF8")
-        await self.client.mail(sender, options=options, encoding="utf-8")
+            options.append(b"SMTPUTF8")
+        answer = await self.client.execute_command(b"MAIL", b"FROM:<%s>" % sender.encode(), *options)
+        if answer.code != OK:
+            raise aiosmtplib.SMTPSenderRefused(answer.code, answer.message, sender)
+
+    async def recipient(self, to: str) -> None:
+        """RCPT. An address that got here is well-formed; aiosmtplib's own method would parse it once more, slowly."""
+        answer = await self.client.execute_command(b"RCPT", b"TO:<%s>" % to.encode())
+        if answer.code not in {OK, FORWARDED}:
+            raise aiosmtplib.SMTPRecipientRefused(answer.code, answer.message, to)
 
     async def reset(self) -> bool:
         """Ends a transaction that was refused. False: the line is of no use any more."""

@@ -102,6 +102,14 @@ async def test_a_mail_server_that_asks_for_patience_gets_it(notify: Kello, domai
     assert len(notify.sandboxes.mailbox.mails(to)) == 1
 
 
+async def test_an_address_beyond_ascii_is_reached(notify: Kello) -> None:
+    to = f"jürgen.{address('bücher.example.com')}"
+    customer = await known(notify, email(to))
+    await notify.publish(invoice(customer))
+    await notify.expect(NotificationSent, recipient_id=customer, channel=Channel.EMAIL)
+    assert len(notify.sandboxes.mailbox.mails(to)) == 1
+
+
 async def test_one_recipient_who_is_refused_does_not_break_the_line_for_the_next(notify: Kello) -> None:
     to, before = address(), len(notify.sandboxes.mailbox.mails())
     refused = await known(notify, email(address("refused.example.com")))

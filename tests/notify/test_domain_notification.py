@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from services.notify.domain import notification as notifications
 from services.notify.domain.catalogue import INVOICE_ISSUED
 from services.notify.domain.notification import Cause, Letter, Notification, Step, Texts
-from services.notify.domain.recipient import Address, Recipient, changed, hired
-from services.notify.domain.route import Route
+from services.notify.domain.recipient import Address, Recipient, changed, from_profile, hired
+from services.notify.domain.route import Route, choose
 from services.notify.domain.tasks import SEND_EMAIL, SEND_SMS, TurnedAway
 from shared.messaging.decision import NOTHING, Cancel, Decision, Task
 from shared.schemas.hr import EmployeeChanged
@@ -229,6 +229,19 @@ def _comes_of_a_call(story: Story, what: str, route: Route) -> Decision:
         case "given-up":
             return notifications.given_up(story.told, route.channel, "uncertain", NOW)
     return NOTHING
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["a@example.com\r\nBcc: b@example.com", "a b@example.com", "<a@example.com>", "a@b@c", "a@", "plain", "a\u2028@x"],
+)
+def test_an_address_that_could_break_a_header_is_never_used(hostile: str) -> None:
+    profile = said.profile(ADA.id, said.email(hostile), said.phone("0660 1"))
+    copy = from_profile(UNKNOWN, profile, NOW)
+    assert copy is not None
+    choice = choose(copy, INVOICE_ISSUED, NOW.date())
+    assert choice.route == Route(Channel.IN_APP)
+    assert choice.reasons[-3:] == ("email:invalid", "sms:invalid", "in_app:chosen")
 
 
 def test_what_changed_before_somebody_was_known_to_be_hired_is_not_lost() -> None:

@@ -1,5 +1,6 @@
 """Somebody who can be told something: our copy of what customer and personnel system know of a person."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -9,6 +10,12 @@ from uuid import UUID
 from shared.schemas.customer import CustomerProfile, ProfileErased
 from shared.schemas.hr import EmployeeChanged, EmployeeHired, EmployeeTerminated
 from shared.schemas.standards import Channel
+
+USABLE = {
+    Channel.EMAIL: re.compile(r"[^\s<>()\[\]\\,;:\"@]{1,64}@[^\s<>()\[\]\\,;:\"@]{1,254}"),
+    Channel.SMS: re.compile(r"\+[1-9][0-9]{6,14}"),
+}
+"""What can stand in an SMTP command and a header, or go to an SMS provider (E.164). A profile may hold anything."""
 
 Status = Literal["unknown", "active", "inactive", "erased"]
 """unknown: something is to be said to somebody of whom no profile has arrived yet."""
@@ -90,7 +97,14 @@ def from_profile(recipient: Recipient, profile: CustomerProfile, time: datetime)
             zone=profile.zone,
             preferred=profile.preferred_channels,
             addresses=tuple(
-                Address(point.channel, point.value, point.purpose, point.verified, point.invalid, point.opted_out)
+                Address(
+                    point.channel,
+                    point.value,
+                    point.purpose,
+                    point.verified,
+                    point.invalid or not _is_usable(point.channel, point.value),
+                    point.opted_out,
+                )
                 for point in profile.contact_points
             ),
             consents={
@@ -160,6 +174,11 @@ def left(recipient: Recipient, event: EmployeeTerminated, time: datetime) -> Rec
 def bounced(recipient: Recipient, channel: Channel, value: str, reason: str) -> Recipient:
     """The address is skipped from now on."""
     return replace(recipient, bounces=(*recipient.bounces, Bounce(channel, value, reason)))
+
+
+def _is_usable(channel: Channel, value: str) -> bool:
+    shape = USABLE.get(channel)
+    return shape is not None and value.isprintable() and shape.fullmatch(value) is not None
 
 
 def _reached_at(
