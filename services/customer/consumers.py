@@ -77,7 +77,7 @@ class Care(WorkingSet):
         return next((each for each in self.under(Ticket, employee_id) if each.payslip_id == payslip_id), None)
 
     def facts(self, customer_id: UUID) -> Facts:
-        """What segments' rules may ask. Nobody is active before the registration."""
+        """What segments' rules may ask."""
         customer = self.find(Customer, customer_id)
         account = self.find(LoyaltyAccount, customer_id)
         return Facts(
@@ -230,15 +230,17 @@ def keep_payment(state: Care, message: Message[billing.PaymentReceived], _now: d
 
 @handlers.reaction(billing.PaymentReceived)
 def reward_payment(state: Care, message: Message[billing.PaymentReceived], now: datetime, _ids: Ids) -> Decision:
+    """Points, and perhaps a segment. Before the registration points wait, and nobody is in a segment."""
     payment = message.payload
+    is_registered = state.is_customer(payment.customer_id)
     earned = loyalty.earn(
         state.find(LoyaltyAccount, payment.customer_id),
         state.find(LoyaltyEntry, payment.payment_id),
         payment,
         message.time,
-        is_registered=state.is_customer(payment.customer_id),
+        is_registered=is_registered,
     )
-    return _with_segments(state, payment.customer_id, earned, now)
+    return _with_segments(state, payment.customer_id, earned, now) if is_registered else earned
 
 
 @handlers.projection(billing.AccountBalanceChanged)
