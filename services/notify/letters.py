@@ -4,14 +4,12 @@ A template is one page, templates/<name>/<language>.j2, with the blocks `subject
 the fields that it names, `name` (whom it is for) and the filters `money`, `day` and `month`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cache, lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date
@@ -56,12 +54,13 @@ def render(notification: Notification, recipient: Recipient) -> Texts:
     sheet = _sheet(notification.template, language)
     _check_fields(sheet, notification.template, notification.fields)
     seen = {**notification.fields, "name": one_line(recipient.name), "locale": babel_locale(locale)}
+    plain = sheet.plain.new_context(seen)
     return Texts(
         language,
-        _cut(one_line(_block(sheet.plain, "subject", seen)), SUBJECT_CHARACTERS_MAX),
-        _block(sheet.plain, "text", seen).strip() + "\n",
-        _page(language, _block(sheet.html, "html", seen)),
-        _cut(one_line(_block(sheet.plain, "short", seen)), SHORT_CHARACTERS_MAX),
+        _cut(one_line(_block(sheet.plain, "subject", plain)), SUBJECT_CHARACTERS_MAX),
+        _block(sheet.plain, "text", plain).strip() + "\n",
+        _page(language, _block(sheet.html, "html", sheet.html.new_context(seen))),
+        _cut(one_line(_block(sheet.plain, "short", plain)), SHORT_CHARACTERS_MAX),
     )
 
 
@@ -159,11 +158,11 @@ def _check_fields(sheet: Sheet, template: str, fields: Fields) -> None:
         )
 
 
-def _block(template: Template, block: str, seen: Mapping[str, Any]) -> str:
+def _block(template: Template, block: str, seen: Context) -> str:
     """What one block says, up to a bound that no honest letter reaches."""
     parts: list[str] = []
     size = 0
-    for part in template.blocks[block](template.new_context(dict(seen))):
+    for part in template.blocks[block](seen):
         size += len(part)
         if size > TEXT_CHARACTERS_MAX:
             raise Refused("too-long", f"the letter exceeds {TEXT_CHARACTERS_MAX} characters: shorten its data")
