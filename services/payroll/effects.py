@@ -1,11 +1,11 @@
 """The outside of payroll: the payment gateway, over HTTP, once per idempotency key; and payroll's own timers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote
 
-import httpx
+import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
 from services.payroll.domain.payslip import Declined, Paid
@@ -25,8 +25,10 @@ from shared.schemas.base import Code, ShortText
 CALL_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 2.0
 
-NOTHING_WAS_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+NOTHING_WAS_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """Before a connection stands, no request can have gone out."""
+
+NO_ANSWER = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
 class PayrollSettings(ServiceSettings):
@@ -42,11 +44,9 @@ class PayrollSettings(ServiceSettings):
 @asynccontextmanager
 async def task_kinds(settings: PayrollSettings) -> AsyncIterator[Sequence[TaskKind[Any]]]:
     """What payroll does outside, with one client for all calls, and its timers."""
-    timeout = httpx.Timeout(CALL_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
-    limits = httpx.Limits(
-        max_connections=settings.payments_at_once, max_keepalive_connections=settings.payments_at_once
-    )
-    async with httpx.AsyncClient(base_url=settings.gateway_url, timeout=timeout, limits=limits) as client:
+    timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
+    connections = aiohttp.TCPConnector(limit=settings.payments_at_once)
+    async with aiohttp.ClientSession(settings.gateway_url, connector=connections, timeout=timeout) as client:
         gateway = Gateway(client)
         yield [
             TaskKind(CALCULATE_PAYSLIPS, Turn),
@@ -82,55 +82,56 @@ class Refusal(BaseModel):
 class Gateway:
     """Pays salaries out by a token. Whatever is not clearly an answer leaves it uncertain, and is asked about."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: aiohttp.ClientSession) -> None:
         self._client = client
 
     async def pay(self, salary: PaySalary, call: TaskCall) -> Paid | Declined:
         """Raises Later where nothing was done, Uncertain where nobody can say."""
+        wanted = {
+            "kind": "payout",
+            "amount": salary.amount,
+            "currency": salary.currency,
+            "token": salary.token,
+            "reference": str(salary.payslip_id),
+        }
+        key = {"Idempotency-Key": call.idempotency_key}
         try:
-            response = await self._client.post(
-                "/payments",
-                headers={"Idempotency-Key": call.idempotency_key},
-                json={
-                    "kind": "payout",
-                    "amount": salary.amount,
-                    "currency": salary.currency,
-                    "token": salary.token,
-                    "reference": str(salary.payslip_id),
-                },
-            )
+            async with self._client.post("/payments", headers=key, json=wanted, allow_redirects=False) as response:
+                status, body = response.status, await response.read()
         except NOTHING_WAS_SENT as error:
             raise Later(f"the gateway cannot be reached: {type(error).__name__}") from error
-        except httpx.HTTPError as error:
+        except NO_ANSWER as error:
             raise Uncertain(f"the gateway's answer is lost: {type(error).__name__}") from error
-        match response.status_code:
+        match status:
             case 201:
-                return _ended(response)
+                return _ended(body)
             case 400 | 402:
-                return Declined(_code(response))
-            case 422 if _code(response) == "invalid_request":
+                return Declined(_code(body))
+            case 422 if _code(body) == "invalid_request":
                 return Declined("invalid_request")
             case 429 | 503:
-                raise Later(f"the gateway says later: {response.status_code}")
-        raise Uncertain(f"the gateway answered {response.status_code}")
+                raise Later(f"the gateway says later: {status}")
+        raise Uncertain(f"the gateway answered {status}")
 
     async def outcome(self, _salary: PaySalary, call: TaskCall) -> Any:
         """What came of a payment: Paid, Declined or NOT_DONE. Raises Later or Uncertain where it cannot be told yet."""
+        asked = {"idempotency_key": call.idempotency_key}
         try:
-            response = await self._client.get(f"/payments/by-key/{quote(call.idempotency_key, safe='')}")
-        except httpx.HTTPError as error:
+            async with self._client.get("/payments", params=asked, allow_redirects=False) as response:
+                status, body = response.status, await response.read()
+        except NO_ANSWER as error:
             raise Later(f"the gateway cannot be asked: {type(error).__name__}") from error
-        if response.status_code == 404 and _code(response) == "payment_not_found":
+        if status == 404 and _code(body) == "payment_not_found":
             return NOT_DONE
-        if response.status_code != 200:
-            raise Later(f"the gateway answered {response.status_code}")
-        return _ended(response)
+        if status != 200:
+            raise Later(f"the gateway answered {status}")
+        return _ended(body)
 
 
-def _ended(response: httpx.Response) -> Paid | Declined:
+def _ended(body: bytes) -> Paid | Declined:
     """A payment that has come to its end. Raises Uncertain for any other, and where the answer cannot be read."""
     try:
-        payment = Payment.model_validate_json(response.content)
+        payment = Payment.model_validate_json(body)
     except ValidationError as error:
         raise Uncertain("the gateway's answer cannot be read") from error
     match payment.state:
@@ -141,9 +142,9 @@ def _ended(response: httpx.Response) -> Paid | Declined:
     raise Uncertain("the gateway is still at it")
 
 
-def _code(response: httpx.Response) -> str:
+def _code(body: bytes) -> str:
     """The gateway's word for why not; `declined` where it has none."""
     try:
-        return Refusal.model_validate_json(response.content).code
+        return Refusal.model_validate_json(body).code
     except ValidationError:
         return "declined"
