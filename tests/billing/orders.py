@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
-from shared.harness.kello import RawRecord
+from shared.harness.kello import Kello, RawRecord
 from shared.schemas.billing import CollectPayment, IssueInvoice, RecordPayment, RequestedLine
 from shared.schemas.customer import CustomerProfile, ProfileAddress
 from shared.schemas.sales import BookingConfirmed, Line, PurchaseRecorded
@@ -92,6 +92,32 @@ def collect(customer_id: UUID, invoice_id: UUID, token: str, **changes: Any) -> 
         "issued_by": "tests",
     }
     return CollectPayment(**{**fields, **changes})
+
+
+async def known_customer(kello: Kello) -> UUID:
+    """Somebody whose profile billing has seen."""
+    customer = uuid4()
+    await kello.publish(profile(customer))
+
+    async def is_known() -> bool:
+        return bool(await kello.rows("billing", "SELECT FROM customer WHERE id = $1", customer))
+
+    await kello.until(is_known, "the profile is copied")
+    return customer
+
+
+async def letters_of(kello: Kello, customer: UUID, count: int) -> list[RawRecord]:
+    """The dead letters under a customer's key, once there are `count`."""
+    key = str(customer).encode()
+
+    async def under_key() -> list[RawRecord] | None:
+        letters = [letter for letter in await kello.records("billing.dead-letters") if letter.key == key]
+        return letters if len(letters) >= count else None
+
+    if not count:
+        return await under_key() or []
+    letters: list[RawRecord] = await kello.until(under_key, f"{count} dead letters")
+    return letters
 
 
 def dead_kind_and_code(letter: RawRecord) -> tuple[str, str]:
