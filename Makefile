@@ -11,7 +11,7 @@ FIND_PYTHON = for candidate in python3 python3.14 python3.13 python3.12 python3.
 	candidate=python3; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint up down status clean
+.PHONY: help demo test bench check lint up down status clean
 
 help:  ## list the targets
 	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ lint: $(STATE)/environment  ## style, types and import contracts
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
 	@$(STATE)/venv/bin/lint-imports
+
+bench: $(STATE)/environment  ## how fast all this is, beside the limit and its peers (QUICK=1: in under five minutes)
+	@$(PYTHON) -m tests.bench $(if $(QUICK),--quick) $(ARGS)
 
 up: $(STATE)/environment  ## start the system in the background and say where it is
 	@$(PYTHON) -m deploy.local up
