@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.notify.domain import notification as notifications
 from services.notify.domain.catalogue import INVOICE_ISSUED
 from services.notify.domain.notification import Cause, Letter, Notification, Step, Texts
-from services.notify.domain.recipient import Address, Recipient, changed, from_profile, hired
+from services.notify.domain.recipient import Address, Consent, Recipient, changed, from_profile, hired
 from services.notify.domain.route import Route, choose
 from services.notify.domain.tasks import SEND_EMAIL, SEND_SMS, TurnedAway
 from shared.messaging.decision import NOTHING, Cancel, Decision, Task
@@ -156,6 +156,45 @@ def test_no_other_way_is_taken_once_it_is_too_late_or_its_words_are_gone() -> No
         assert event.reason == "expired"
 
 
+def test_an_uncertain_hand_over_is_told_once_and_can_still_end_well() -> None:
+    story = Story(TOLD, ADA)
+    story.apply(notifications.decide(story.told, ADA, NOW, render))
+    story.apply(notifications.uncertain(story.told, Channel.EMAIL, NOW))
+    assert notifications.uncertain(story.told, Channel.EMAIL, NOW) == NOTHING
+    story.apply(notifications.sent(story.told, Channel.EMAIL, "<1@example.com>", NOW))
+    assert [(type(event).__name__, event.version) for event in story.events] == [
+        ("NotificationUnknown", 1),
+        ("NotificationSent", 2),
+    ]
+
+
+def test_an_objection_that_comes_between_two_ways_closes_the_second() -> None:
+    letter = replace(TOLD, template="service-message", category="service")
+    story = Story(letter, ADA)
+    story.apply(notifications.decide(story.told, ADA, NOW, render))
+    objects = replace(ADA, consents={"service": Consent(granted=False)})
+    mail = Route(Channel.EMAIL, "ada@example.com")
+    story.apply(notifications.turned_away(story.told, objects, story.letter, mail, TurnedAway("refused"), now=NOW))
+    assert (story.told.state, story.told.reason) == ("suppressed", "objected")
+    assert story.steps[-1].reasons == ("email:refused", "category:service", "consent:withdrawn")
+
+
+def test_what_never_expires_waits_three_days_for_its_recipient() -> None:
+    lasting = replace(TOLD, expires_at=None)
+    (timer,) = notifications.decide(lasting, UNKNOWN, NOW, render).tasks
+    assert isinstance(timer, Task)
+    assert timer.due_at == NOW + timedelta(days=3)
+    story = Story(replace(lasting, steps=1))
+    story.apply(notifications.waited_too_long(story.told, NOW + timedelta(days=3)))
+    assert story.told.reason == "unknown-recipient"
+
+
+def test_whoever_is_erased_is_told_nothing() -> None:
+    story = Story(TOLD, replace(UNKNOWN, status="erased"))
+    story.apply(notifications.decide(story.told, story.recipient, NOW, render))
+    assert (story.told.state, story.told.reason) == ("suppressed", "erased")
+
+
 def test_what_was_erased_while_a_call_was_under_way_may_still_have_been_sent() -> None:
     story = Story(TOLD, ADA)
     story.apply(notifications.decide(story.told, ADA, NOW, render))
@@ -185,9 +224,11 @@ def test_nothing_follows_from_an_outcome_that_comes_after_it_was_sent(late: str)
 OUTCOMES = ("sent", "uncertain", "turned-away", "bounced", "given-up", "profile", "too-long", "erased")
 
 
-@given(st.lists(st.sampled_from(OUTCOMES), max_size=12))
-def test_whatever_happens_versions_and_steps_are_gapless_and_every_end_has_one_event(happens: Sequence[str]) -> None:
-    story = Story()
+@given(st.sampled_from([UNKNOWN, ADA]), st.lists(st.sampled_from(OUTCOMES), max_size=12))
+def test_whatever_happens_versions_and_steps_are_gapless_and_every_end_has_one_event(
+    recipient: Recipient, happens: Sequence[str]
+) -> None:
+    story = Story(recipient=recipient)
     story.apply(notifications.decide(story.told, story.recipient, NOW, render))
     for what in happens:
         story.apply(_happens(story, what))

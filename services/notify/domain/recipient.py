@@ -125,23 +125,23 @@ def erased(recipient: Recipient, event: ProfileErased, time: datetime) -> Recipi
 
 
 def hired(recipient: Recipient, event: EmployeeHired, time: datetime) -> Recipient | None:
-    """The copy of an employee. What a later EmployeeChanged said before this arrived stays."""
-    if recipient.is_known and event.version <= recipient.source_version:
+    """The copy of an employee. Where later events came before this one, what they said stays."""
+    is_late = event.version <= recipient.source_version
+    if is_late and recipient.is_known:
         return None
+    there = recipient if is_late else Recipient(recipient.id)
+    addresses = _reached_at(there.addresses, Channel.EMAIL, event.email, keep=True)
     said = replace(
         recipient,
         status="active",
         kind="employee",
-        name=recipient.name or event.name,
-        locale=recipient.locale or event.locale,
-        zone=recipient.zone or event.zone,
-        preferred=recipient.preferred or event.preferred_channels,
-        addresses=_reached_at(recipient.addresses, Channel.EMAIL, event.email, keep=True),
+        name=there.name or event.name,
+        locale=there.locale or event.locale,
+        zone=there.zone or event.zone,
+        preferred=there.preferred or event.preferred_channels,
+        addresses=_reached_at(addresses, Channel.SMS, event.phone, keep=True),
     )
-    said = replace(said, addresses=_reached_at(said.addresses, Channel.SMS, event.phone, keep=True))
-    if event.version < recipient.source_version:
-        return said
-    return replace(said, source_version=event.version, source_time=time)
+    return _without_old_bounces(said if is_late else replace(said, source_version=event.version, source_time=time))
 
 
 def changed(recipient: Recipient, event: EmployeeChanged, time: datetime) -> Recipient | None:
@@ -152,6 +152,7 @@ def changed(recipient: Recipient, event: EmployeeChanged, time: datetime) -> Rec
     return _without_old_bounces(
         replace(
             recipient,
+            kind="employee",
             name=event.name or recipient.name,
             locale=event.locale or recipient.locale,
             zone=event.zone or recipient.zone,
@@ -168,7 +169,7 @@ def left(recipient: Recipient, event: EmployeeTerminated, time: datetime) -> Rec
     if event.version <= recipient.source_version:
         return None
     status: Status = "inactive" if recipient.is_known else "unknown"
-    return replace(recipient, status=status, source_version=event.version, source_time=time)
+    return replace(recipient, status=status, kind="employee", source_version=event.version, source_time=time)
 
 
 def bounced(recipient: Recipient, channel: Channel, value: str, reason: str) -> Recipient:
