@@ -46,12 +46,14 @@ def main() -> int:
 async def _demonstrate(written: Script, system: System, screen: Screen) -> int:
     world = _world_of(system)
 
-    async def kill(service: str) -> None:
-        system.services[service].kill()
-        system.services[service].launch()
+    async def on_day(day: int) -> None:
+        if day == written.killed_on:
+            screen.say(f"Day {day + 1}: killing {written.victim} with SIGKILL, and starting it again")
+            system.services[written.victim].kill()
+            system.services[written.victim].launch()
 
     try:
-        sent = await run_month(written, world, screen, kill)
+        sent = await run_month(written, world, screen, on_day)
     except BaseException:
         _say_who_is_gone(system, screen)
         raise

@@ -21,13 +21,15 @@ DAY_SECONDS = 0.15
 SCRIPT_MARGIN_SECONDS = 150.0
 SECONDS_PER_MESSAGE = 0.02
 
-Kill = Callable[[str], Awaitable[None]]
+OnDay = Callable[[int], Awaitable[None]]
 
 
-async def run_month(script: Script, world: World, screen: Screen, kill: Kill) -> Sent:
+async def run_month(
+    script: Script, world: World, screen: Screen, on_day: OnDay, day_seconds: float = DAY_SECONDS
+) -> Sent:
     """Publishes everything, reacts to what is said, and returns when Kello is at rest. Raises Restless.
 
-    `kill` ends a service with SIGKILL and starts it again; it may return before that one is ready.
+    `on_day` is called at the end of each day, from 0 on: to disturb, or to heal.
     """
     async with AsyncExitStack() as stack:
         watch = await stack.enter_async_context(world.watched())
@@ -35,10 +37,9 @@ async def run_month(script: Script, world: World, screen: Screen, kill: Kill) ->
         followers = Followers(script, producer, watch)
         async with asyncio.TaskGroup() as group:
             following = group.create_task(followers.follow())
-            with screen.phase(
-                f"A month: {len(script.messages):,} messages, {len(script.again):,} of them twice", script.days
-            ):
-                await _publish(script, producer, followers, screen, kill)
+            title = f"A month: {len(script.messages):,} messages, {len(script.again):,} of them twice"
+            with screen.phase(title, script.days):
+                await _publish(script, producer, followers, screen, on_day, day_seconds)
             with screen.phase("Waiting until there is nothing left to read, to publish or to do"):
                 await watch.rest(_patience(script), followers.open_work, screen.show)
             following.cancel()
@@ -46,21 +47,21 @@ async def run_month(script: Script, world: World, screen: Screen, kill: Kill) ->
     return producer.sent
 
 
-async def _publish(script: Script, producer: Producer, followers: Followers, screen: Screen, kill: Kill) -> None:
+async def _publish(
+    script: Script, producer: Producer, followers: Followers, screen: Screen, on_day: OnDay, day_seconds: float
+) -> None:
     """One day after the other; what is said twice is said again at the end of its day."""
-    for day, numbered in groupby(enumerate(script.messages), key=lambda each: _day_of(script, each[1])):
-        began = monotonic()
-        today = list(numbered)
+    days = {day: list(some) for day, some in groupby(enumerate(script.messages), lambda each: _day_of(script, each[1]))}
+    for day in range(script.days):
+        began, today = monotonic(), days.get(day, [])
         screen.show(f"Day {day + 1} of {script.days}")
         await producer.publish(
             [message for _, message in today], [message for n, message in today if n in script.again]
         )
         if day == PAYDAY:
             await followers.start_payroll()
-        if day == script.killed_on:
-            screen.say(f"Day {day + 1}: killing {script.victim} with SIGKILL, and starting it again")
-            await kill(script.victim)
-        await asyncio.sleep(max(0.0, DAY_SECONDS - (monotonic() - began)))
+        await on_day(day)
+        await asyncio.sleep(max(0.0, day_seconds - (monotonic() - began)))
         screen.advance()
 
 
