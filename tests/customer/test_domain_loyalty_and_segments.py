@@ -34,6 +34,7 @@ from services.customer.domain.segments import (
     fits,
     moves,
 )
+from shared.messaging.decision import NOTHING
 from shared.schemas.base import Event
 from shared.schemas.customer import LoyaltyPointsEarned, SegmentEntered
 from shared.schemas.money import AMOUNT_MAX, exponent
@@ -97,6 +98,16 @@ def test_points_that_waited_come_to_what_they_would_have_been_at_once(payments: 
         waiting += [row for row in later.changes if isinstance(row, LoyaltyEntry)]
     accounts = [row for row in announce(None, reversed(waiting)).changes if isinstance(row, LoyaltyAccount)]
     assert accounts == ([at_once] if at_once is not None else [])
+
+
+def test_nobody_has_more_points_than_can_be_told() -> None:
+    full = LoyaltyAccount(CUSTOMER, BALANCE_MAX - 3, 7)
+    last = earn(full, None, words.payment(CUSTOMER, 1000), START, is_registered=True)
+    assert [(event.points, event.balance) for event in last.events if isinstance(event, LoyaltyPointsEarned)] == [
+        (3, BALANCE_MAX)
+    ]
+    over = LoyaltyAccount(CUSTOMER, BALANCE_MAX, 8)
+    assert earn(over, None, words.payment(CUSTOMER, 1000), START, is_registered=True) is NOTHING
 
 
 FACTS = st.builds(

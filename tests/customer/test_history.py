@@ -122,7 +122,8 @@ async def test_a_payment_that_is_told_under_two_ids_counts_once(kello: Kello) ->
     payment = words.payment(customer, 1500)
     async with kello.running("customer"):
         await kello.publish(words.registration(customer), payment)
-        await kello.publish(payment, payment)
+        await kello.settled()
+        await kello.publish(payment, payment, payment.model_copy(update={"version": 2}))
         await kello.settled()
         _, body = await kello.get("customer", f"/customers/{customer}")
         paid = await kello.rows("customer", "SELECT amount FROM paid_total WHERE customer_id = $1", customer)

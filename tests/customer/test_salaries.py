@@ -59,6 +59,10 @@ async def test_the_state_follows_payroll_and_old_news_change_nothing(kello: Kell
         await kello.settled()
         _, view = await kello.get("customer", f"/employees/{employee}/salary-payments")
         assert not await kello.events(TicketEvent)
+        await kello.publish(words.salary_failed(employee, payslip, 6), words.salary_paid(employee, payslip, 5))
+        await kello.expect(TicketOpened, requester_id=employee)
+        await kello.settled()
+        assert not await kello.events(TicketClosed)
     assert view["salary_payments"][0]["status"] == "paid"
     assert [each["source"] for each in view["as_of"]] == ["notify.events", "payroll.events"]
 
