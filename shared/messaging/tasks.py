@@ -51,12 +51,16 @@ NOT_DONE: Final = _NotDone()
 
 @dataclass(frozen=True, slots=True)
 class TaskCall:
-    """One call: which task, the how-manieth attempt (from 1), and the key that makes it idempotent at the provider."""
+    """One call: which task, the how-manieth attempt (from 1), and the key that makes it idempotent at the provider.
+
+    `reconciliations` counts how often nobody knew and it was asked about, this call included.
+    """
 
     kind: str
     key: str
     attempt: int
     idempotency_key: str
+    reconciliations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +255,8 @@ class TaskRunner:
     async def _ended_call(self, kind: TaskKind[Any], claimed: Claimed) -> Ended:  # noqa: PLR0911 - one for each end
         payload = kind.payload.model_validate_json(claimed.payload)
         idempotency_key = f"{self._unit.service}:{kind.kind}:{claimed.key}"
-        call = TaskCall(kind.kind, claimed.key, max(claimed.attempts, 1), idempotency_key)
+        attempt = max(claimed.attempts, 1)
+        call = TaskCall(kind.kind, claimed.key, attempt, idempotency_key, claimed.reconciliations)
         act = kind.reconcile if claimed.is_asking else kind.perform
         if act is None:
             return Ended(claimed, _settled(claimed, "done"), payload, Due())
