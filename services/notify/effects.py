@@ -34,7 +34,7 @@ from shared.schemas.base import ShortText
 from shared.schemas.standards import Email
 
 RESENDS_MAX = 3
-"""Calls beyond the first after which a mail that never gets an answer is given up, whatever its category."""
+"""So often a mail that got no answer is sent again; then it is given up, whatever its category."""
 
 BACKOFF_SECONDS_MAX = 15.0
 ATTEMPTS_MAX = 6_000
@@ -107,7 +107,7 @@ class MailCalls:
 
     async def reconcile(self, mail: SendEmail, call: TaskCall) -> Any:
         """Nobody can ask a mail server: the category's policy decides."""
-        if mail.category == "marketing" or call.attempt > RESENDS_MAX:
+        if mail.category == "marketing" or call.reconciliations > RESENDS_MAX:
             return GivenUp()
         return NOT_DONE
 

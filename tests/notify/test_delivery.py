@@ -1,13 +1,18 @@
 """What becomes of a message when mail server or SMS provider fail: nothing lost, and nothing said twice."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from deploy.local.sandboxes import MailBehaviour
+from services.notify.domain.tasks import GivenUp, SendEmail
+from services.notify.effects import RESENDS_MAX, MailCalls
+from services.notify.mail import Postbox
 from shared.harness.kello import Kello
-from shared.schemas.notify import NotificationFailed, NotificationSent, NotificationUnknown
+from shared.messaging.tasks import NOT_DONE, TaskCall
+from shared.schemas.notify import Category, NotificationFailed, NotificationSent, NotificationUnknown
 from shared.schemas.standards import Channel
 from tests.notify.said import CONSENT, address, email, invoice, number, phone, profile, request
 
@@ -90,6 +95,35 @@ async def test_a_mail_server_that_never_answers_is_not_asked_for_ever(notify: Ke
     mails = notify.sandboxes.mailbox.mails(to)
     assert len(mails) == 4
     assert len({mail.message_id for mail in mails}) == 1
+
+
+@pytest.mark.parametrize(
+    ("category", "reconciliations", "expected"),
+    [
+        ("transactional", 1, NOT_DONE),
+        ("security", RESENDS_MAX, NOT_DONE),
+        ("service", RESENDS_MAX + 1, GivenUp()),
+        ("marketing", 1, GivenUp()),
+    ],
+)
+async def test_attempts_during_an_outage_do_not_count_as_mails_without_an_answer(
+    category: Category, reconciliations: int, expected: object
+) -> None:
+    mail = SendEmail(
+        notification_id=uuid4(),
+        template="service-message",
+        category=category,
+        language="en",
+        to=address(),
+        name="Ada",
+        dated=datetime.now(UTC),
+        subject="s",
+        text="t",
+        html="h",
+    )
+    call = TaskCall("send-email", "1", 5_000, "notify:send-email:1", reconciliations)
+    calls = MailCalls(Postbox("127.0.0.1", 1, "kello@example.com", "Kello"))
+    assert await calls.reconcile(mail, call) == expected
 
 
 @pytest.mark.parametrize("domain", ["greylist.example.com", "slow.example.com"])
