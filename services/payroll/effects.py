@@ -22,8 +22,9 @@ from shared.messaging.settings import ServiceSettings
 from shared.messaging.tasks import NOT_DONE, Later, TaskCall, TaskKind, Uncertain
 from shared.schemas.base import Code, ShortText
 
-CALL_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 2.0
+LEASE_PER_TIMEOUT = 3
+"""A call that has not ended by three times its timeout belongs to a process that is gone."""
 
 NOTHING_WAS_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """Before a connection stands, no request can have gone out."""
@@ -36,6 +37,7 @@ class PayrollSettings(ServiceSettings):
 
     gateway_url: str = Field(pattern=r"^https?://", description="the payment gateway")
     payments_at_once: int = Field(32, ge=1, le=500, description="calls to the gateway at the same time")
+    payment_timeout_seconds: float = Field(10, gt=0, description="so long the gateway may take to answer")
     payment_attempts_max: int = Field(
         60, ge=1, description="calls without an effect, up to a minute apart, after which a payment has failed"
     )
@@ -44,7 +46,7 @@ class PayrollSettings(ServiceSettings):
 @asynccontextmanager
 async def task_kinds(settings: PayrollSettings) -> AsyncIterator[Sequence[TaskKind[Any]]]:
     """What payroll does outside, with one client for all calls, and its timers."""
-    timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=settings.payment_timeout_seconds, sock_connect=CONNECT_TIMEOUT_SECONDS)
     connections = aiohttp.TCPConnector(limit=settings.payments_at_once)
     async with aiohttp.ClientSession(settings.gateway_url, connector=connections, timeout=timeout) as client:
         gateway = Gateway(client)
@@ -58,8 +60,8 @@ async def task_kinds(settings: PayrollSettings) -> AsyncIterator[Sequence[TaskKi
                 perform=gateway.pay,
                 reconcile=gateway.outcome,
                 concurrency=settings.payments_at_once,
-                call_timeout_seconds=CALL_TIMEOUT_SECONDS,
-                lease_seconds=3 * CALL_TIMEOUT_SECONDS,
+                call_timeout_seconds=settings.payment_timeout_seconds,
+                lease_seconds=LEASE_PER_TIMEOUT * settings.payment_timeout_seconds,
                 attempts_max=settings.payment_attempts_max,
             ),
         ]

@@ -5,6 +5,9 @@ import hashlib
 from io import StringIO
 from uuid import uuid4
 
+import httpx
+
+from shared.harness.kello import TOKEN
 from shared.schemas.payroll import (
     ApprovePayrollRun,
     CommandRejected,
@@ -212,6 +215,20 @@ async def test_reading_needs_a_token_and_names_what_is_not_there(company: Compan
     status, body = await kello.get("payroll", f"/employees/{employee}/payslips")
     assert (status, body["payslips"]) == (200, [])
     assert body["as_of"]["hr.events"]
+
+
+async def test_a_report_that_is_known_already_is_not_sent_again(company: Company) -> None:
+    await company.hire("tok_ok")
+    run = await company.completed()
+    generated = await company.reported(run.run_id)
+    (process,) = company.kello.processes["payroll"]
+    address = f"http://127.0.0.1:{process.http_port}/runs/{run.run_id}/report"
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        first = await client.get(address)
+        again = await client.get(address, headers={"If-None-Match": first.headers["etag"]})
+    assert first.headers["etag"] == f'"{generated.sha256}"'
+    assert first.headers["content-type"] == generated.media_type
+    assert (again.status_code, again.content) == (304, b"")
 
 
 async def test_payslips_are_read_page_by_page(company: Company) -> None:
