@@ -1,12 +1,15 @@
 """What every test may ask for: a real Kafka and PostgreSQL, databases cloned from a template, topics of its own."""
 
+import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deploy.local.databases import Database, clone_database, drop_databases, template_of
 from deploy.local.sandboxes import Sandboxes
@@ -16,6 +19,10 @@ from shared.harness.kello import Kello
 
 STATE = Path(__file__).parents[1] / ".kello" / "tests"
 PARTITIONS = 3
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("kello", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kello")
 
 
 @dataclass(frozen=True)
@@ -30,14 +37,29 @@ class Topics:
         return self.prefix + name
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests run side by side share the servers: whoever starts the workers starts them, and tells by environment."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        servers = ExitStack()
+        stack = servers.enter_context(_servers())
+        os.environ["KELLO_KAFKA"], os.environ["KELLO_POSTGRES"] = stack.kafka, stack.postgres
+        config.add_cleanup(servers.close)
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The servers of this run: KELLO_KAFKA and KELLO_POSTGRES, or embedded ones that end with it."""
+    with _servers() as running:
+        yield running
+
+
+@contextmanager
+def _servers() -> Iterator[Stack]:
     _remove_what_killed_runs_left()
     folder = STATE / secrets.token_hex(4)
     with Stack(folder) as running:
         yield running
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # another run may remove it, too
 
 
 @pytest.fixture(scope="session")
