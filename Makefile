@@ -11,7 +11,7 @@ FIND_PYTHON = for candidate in python3 python3.14 python3.13 python3.12 python3.
 	candidate=python3; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check lint up down status clean
+.PHONY: help demo test faults bench check lint up down status clean
 
 help:  ## list the targets
 	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: $(STATE)/environment  ## the whole system at work: a scripted month, and t
 
 test: $(STATE)/environment  ## every test, on a real Kafka and PostgreSQL (ARGS="tests/billing -k paid" for some)
 	@$(PYTHON) -m pytest $(ARGS)
+
+faults: $(STATE)/environment  ## kill services at random moments for two minutes (FAULTS_SECONDS), and prove that it did no harm
+	@FAULTS_SECONDS=$${FAULTS_SECONDS:-120} FAULTS_CUSTOMERS=$${FAULTS_CUSTOMERS:-500} $(PYTHON) -m pytest -s tests/faults $(ARGS)
 
 check: lint test  ## what CI runs: lint, types, import contracts and every test
 
