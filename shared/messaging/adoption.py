@@ -6,12 +6,12 @@ a relay that died before it could delete it from a record that a later state of 
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from shared.messaging import clients
 from shared.messaging.database import Tx
 from shared.messaging.settings import ServiceSettings
 from shared.messaging.topics import partitions_of
@@ -58,9 +58,7 @@ async def adopt_what_kafka_has(
             await kafka.start()
         await _Adoption(connection, kafka, settings, service).run(publishes)
     finally:
-        with suppress(Exception):
-            async with asyncio.timeout(CALL_SECONDS / 2):
-                await kafka.stop()
+        await clients.stop(kafka, CALL_SECONDS / 2)
 
 
 async def delete(connection: Connection, acknowledged: Sequence[Acknowledged]) -> None:

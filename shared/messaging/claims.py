@@ -79,19 +79,15 @@ class Claims:
         """Partitions that wait for `kello resume`."""
         return sorted(partition for partition, claim in self._claims.items() if claim.is_stopped)
 
-    async def lag(self) -> dict[Partition, int]:
-        """Records that wait in each partition that is claimed and not stopped. Raises where Kafka does not answer."""
+    async def ends(self) -> dict[Partition, int]:
+        """Where each partition that is claimed and not stopped ends. Raises where Kafka does not answer."""
         kafka = self.kafka()
         going = [partition for partition, claim in self._claims.items() if not claim.is_stopped]
         if kafka is None or not going:
             return {}
         async with asyncio.timeout(CALL_SECONDS):
             ends = await kafka.end_offsets([self._place(partition) for partition in going])
-        return {
-            partition: max(0, ends[self._place(partition)] - claim.expected)
-            for partition in going
-            if (claim := self._claims.get(partition)) is not None
-        }
+        return {partition: ends[self._place(partition)] for partition in going}
 
     # Claiming
 

@@ -63,6 +63,7 @@ class Consumer:
             logger=logging.getLogger(__name__),
             log_level=logging.DEBUG,
             apply_types=False,
+            allow_auto_create_topics=False,
             graceful_timeout=CALL_SECONDS,
         )
         self._subscriber = self._broker.subscriber(

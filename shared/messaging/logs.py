@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -14,12 +15,25 @@ PERSONAL = frozenset(
         "recipient", "subject", "payload", "payment_token", "password", "token", "authorization", "database_url",
     }
 )  # fmt: skip
+PLACES_MAX = 12
 
 
 def redacted(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Nobody's data stands in a log: fields that may hold it are replaced whatever they hold."""
     for field in PERSONAL & event.keys():
         event[field] = "[redacted]"
+    return event
+
+
+def where_it_failed(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An exception's classes and places. Never its text: it may quote a row, or what somebody sent."""
+    told = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if told is True else told[1] if isinstance(told, tuple) else told
+    if isinstance(error, BaseException):
+        event["exception"] = type(error).__qualname__
+        event["places"] = [
+            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+        ][-PLACES_MAX:]
     return event
 
 
@@ -32,7 +46,7 @@ def configure(service: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _with_service(service),
         redacted,
-        structlog.processors.format_exc_info,
+        where_it_failed,
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=orjson.dumps)],

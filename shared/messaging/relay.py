@@ -15,7 +15,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeError
 
-from shared.messaging import metrics
+from shared.messaging import clients, metrics
 from shared.messaging.adoption import SEQUENCE_HEADER, Acknowledged, Connection, adopt_what_kafka_has, delete
 from shared.messaging.database import Row, connect, is_transient
 from shared.messaging.outbox import unpacked
@@ -101,9 +101,7 @@ class Relay:
                         async with asyncio.timeout(POLL_SECONDS):
                             await self._wake.wait()
         finally:
-            with suppress(Exception):
-                async with asyncio.timeout(CALL_SECONDS / 2):
-                    await producer.stop()
+            await clients.stop(producer, CALL_SECONDS / 2)
 
     async def _started_producer(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
@@ -119,8 +117,7 @@ class Relay:
             async with asyncio.timeout(CALL_SECONDS):
                 await producer.start()
         except BaseException:
-            with suppress(Exception):
-                await producer.stop()
+            await clients.stop(producer, CALL_SECONDS / 2)
             raise
         return producer
 

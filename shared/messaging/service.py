@@ -16,6 +16,7 @@ import uvloop
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from shared.messaging import inbox, logs, metrics
 from shared.messaging.adoption import DatabaseBehindKafka, adopt_what_kafka_has
@@ -31,9 +32,11 @@ from shared.messaging.database import (
 from shared.messaging.handlers import Handlers
 from shared.messaging.http import Server, application, server
 from shared.messaging.intake import Intake
+from shared.messaging.offsets import Partition
 from shared.messaging.relay import Relay
 from shared.messaging.settings import ServiceSettings
 from shared.messaging.tasks import TaskKind, TaskRunner
+from shared.messaging.topics import partitions_of
 from shared.messaging.unit import Decided, Load, Save, Unit
 from shared.messaging.working_set import WorkingSet
 from shared.schemas.registry import COMPACTED_TOPICS
@@ -77,6 +80,10 @@ class Service(Generic[S, C]):
     task_kinds: Callable[[C], AbstractAsyncContextManager[Sequence[TaskKind[Any]]]] = no_tasks
 
 
+class TopicsMissing(Exception):
+    """What the service consumes is not on Kafka, and did not come while the service waited."""
+
+
 class Stuck(Exception):
     """Everything answers, records wait, and nothing moves: the process ends so that another one begins."""
 
@@ -101,11 +108,12 @@ class Process(Generic[S, C]):
         self._stopping.set()
 
     async def run(self) -> None:
-        """Until `stop`. Raises TopicChanged, DatabaseBehindKafka or Stuck: an operator's turn."""
+        """Until `stop`. Raises TopicChanged, TopicsMissing, DatabaseBehindKafka or Stuck: an operator's turn."""
         pool = await self._connected_pool()
         try:
             async with self.service.task_kinds(self.settings) as kinds:
                 self._wire(pool, kinds)
+                await self._find_topics()
                 await self._adopt_before_consuming(pool)
                 await self._run_roles(pool)
         finally:
@@ -153,6 +161,27 @@ class Process(Generic[S, C]):
         if decided.tasks and self._tasks is not None:
             self._tasks.wake({kind for kind, _ in decided.tasks})
 
+    async def _find_topics(self) -> None:
+        """Topics are never made by the way. Those that are consumed must be there before Kafka is asked for records."""
+        if self._consumer is None:
+            return
+        wanted = {self.settings.topic_prefix + topic for topic in self.service.consumes}
+        deadline = monotonic() + self.settings.start_timeout_seconds
+        while True:
+            try:
+                missing = sorted(wanted - set(await partitions_of(self.settings.kafka_servers, wanted)))
+            except (KafkaError, OSError, TimeoutError) as error:
+                if monotonic() > deadline:
+                    raise
+                log.warning("start_waits", error=type(error).__name__)
+            else:
+                if not missing:
+                    return
+                if monotonic() > deadline:
+                    raise TopicsMissing(f"Kafka lacks {', '.join(missing)}: kello topics apply")
+                log.warning("start_waits", missing=missing)
+            await asyncio.sleep(RETRY_SECONDS)
+
     async def _adopt_before_consuming(self, pool: Pool) -> None:
         """Nothing is decided on a database that is behind what it once published."""
         deadline = monotonic() + self.settings.start_timeout_seconds
@@ -182,7 +211,7 @@ class Process(Generic[S, C]):
         finally:
             web.should_exit = True
             stopping.cancel()
-            await _ended(roles, web_role="api")
+            await _ended(roles)
 
     def _role_runs(self, pool: Pool, web: Server) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         runs: list[tuple[str, Coroutine[Any, Any, None]]] = [
@@ -239,11 +268,11 @@ class Process(Generic[S, C]):
         log.info("draining")
         if self._consumer is not None:
             await self._consumer.drain()
-        if self._tasks is not None:
-            self._tasks.drain()
-        if self._relay is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.drain_timeout_seconds):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_timeout_seconds):
+                if self._tasks is not None:
+                    await self._tasks.drain()
+                if self._relay is not None:
                     await self._relay.drain()
 
     async def _watch(self, pool: Pool) -> None:
@@ -267,7 +296,7 @@ class Process(Generic[S, C]):
         if self._claims is None:
             return None
         try:
-            lag = {partition: records for partition, records in (await self._claims.lag()).items() if records}
+            ends = await self._claims.ends()
             rows = await pool.fetch(
                 "SELECT topic, partition, next_offset FROM messaging.consumer_offset WHERE consumer_group = $1",
                 self.service.name,
@@ -276,11 +305,11 @@ class Process(Generic[S, C]):
             if not is_transient(error) and not isinstance(error, KafkaError):
                 raise
             return None
+        stands = {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        lag = {partition: end - stands.get(partition, 0) for partition, end in ends.items()}
         for partition, records in lag.items():
-            metrics.LAG_RECORDS.labels(self.service.name, partition.topic, partition.partition).set(records)
-        waiting = {(partition.topic, partition.partition) for partition in lag}
-        stands = [tuple(row) for row in rows if (row["topic"], row["partition"]) in waiting]
-        return stands or None
+            metrics.LAG_RECORDS.labels(self.service.name, partition.topic, partition.partition).set(max(0, records))
+        return {partition: stands.get(partition) for partition, records in lag.items() if records > 0} or None
 
     async def _keep_house(self, pool: Pool) -> None:
         try:
@@ -304,10 +333,10 @@ class Process(Generic[S, C]):
             metrics.TASKS.labels(self.service.name, row["kind"], row["state"]).set(row["n"])
 
 
-async def _ended(roles: Sequence[asyncio.Task[None]], web_role: str) -> None:
-    """Every role ends: those that drained by themselves, the rest by cancellation."""
+async def _ended(roles: Sequence[asyncio.Task[None]]) -> None:
+    """Every role ends: the web server by itself, the rest, drained or failed, by cancellation."""
     for role in roles:
-        if role.get_name() not in ("tasks", web_role):
+        if role.get_name() != "api":
             role.cancel()
     _, late = await asyncio.wait(roles, timeout=15) if roles else (set(), set())
     for role in late:
@@ -319,6 +348,8 @@ def main(service: Service[Any, Any]) -> None:
     """`python -m services.<name>`. Exit codes: 0 after a stop, 64 bad settings, 69 an operator's turn, 70 stuck."""
     try:
         settings = service.settings()
+    except SettingsError as error:  # a value that should be JSON
+        sys.exit(_told(EXIT_BAD_SETTINGS, f"{service.name} cannot start: {error}"))
     except ValidationError as error:
         rules = "; ".join(
             f"KELLO_{'_'.join(str(p) for p in each['loc']).upper()}: {each['msg']}" for each in error.errors()
@@ -335,7 +366,7 @@ async def _main(service: Service[Any, Any], settings: ServiceSettings) -> int:
         loop.add_signal_handler(each, process.stop)
     try:
         await process.run()
-    except (TopicChanged, DatabaseBehindKafka) as error:
+    except (TopicChanged, TopicsMissing, DatabaseBehindKafka) as error:
         log.critical("needs_an_operator", problem=str(error))
         return EXIT_NEEDS_AN_OPERATOR
     except Stuck as error:

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from uuid import uuid4
 
 import structlog
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from shared.messaging import metrics, task_store
 from shared.messaging.database import Pool, Transient, Tx, is_transient
@@ -127,7 +127,7 @@ class Outcomes:
         """A task whose decision failed is not done: it stays, unknown, until the bug is mended."""
         failed = {id(self._decided[position]): fault for position, fault in decided.faults.items()}
         settled = [
-            _settled(each.claimed, "unknown", FAILED_SECONDS, failed[id(each)].reason)
+            _failed(each.claimed, isinstance(each.result, Due), failed[id(each)].reason)
             if id(each) in failed
             else each.settled
             for each in self._ended
@@ -147,7 +147,7 @@ class Outcomes:
 
     def alone(self, fault: Fault) -> "Outcomes":
         (only,) = self._ended
-        settled = _settled(only.claimed, "unknown", FAILED_SECONDS, fault.reason)
+        settled = _failed(only.claimed, isinstance(only.result, Due), fault.reason)
         return Outcomes([Ended(only.claimed, settled, is_decided=False)], self._handlers)
 
 
@@ -178,6 +178,11 @@ def _settled(
     return Settled(claimed.kind, claimed.key, claimed.lease, state, delay_seconds, reason)
 
 
+def _failed(claimed: Claimed, is_timer: bool, reason: str) -> Settled:
+    """How a task goes on that a bug of ours keeps from its decision: a call is asked about again, a timer is due again."""
+    return _settled(claimed, "waiting" if is_timer else "unknown", FAILED_SECONDS, reason)
+
+
 class TaskRunner:
     """Performs and reconciles a service's tasks. `run` owns every call that it starts, and ends with them."""
 
@@ -189,6 +194,7 @@ class TaskRunner:
         self._ended: asyncio.Queue[Ended] = asyncio.Queue(maxsize=2 * OUTCOMES_MAX)
         self._wakes = {kind.kind: asyncio.Event() for kind in kinds}
         self._draining = False
+        self._is_over = asyncio.Event()
         unknown = handlers.kinds ^ frozenset(self._kinds)
         if unknown:
             raise TypeError(f"tasks without a decision, or decisions without a task: {sorted(unknown)}")
@@ -201,6 +207,7 @@ class TaskRunner:
 
     async def run(self) -> None:
         """Until `drain` was called and every call that was started has its outcome saved."""
+        self._is_over.clear()
         async with asyncio.TaskGroup() as group:
             saver = group.create_task(self._save_outcomes())
             loops = [group.create_task(self._run_kind(kind)) for kind in self._kinds.values()]
@@ -210,12 +217,14 @@ class TaskRunner:
             watch.cancel()
             await self._ended.join()
             saver.cancel()
+        self._is_over.set()
 
-    def drain(self) -> None:
-        """Claims nothing more."""
+    async def drain(self) -> None:
+        """Claims nothing more, and waits until every outcome is saved."""
         self._draining = True
         for wake in self._wakes.values():
             wake.set()
+        await self._is_over.wait()
 
     async def _run_kind(self, kind: TaskKind[Any]) -> None:
         """Keeps up to `concurrency` calls going."""
@@ -253,7 +262,13 @@ class TaskRunner:
         await self._ended.put(await self._ended_call(kind, claimed))
 
     async def _ended_call(self, kind: TaskKind[Any], claimed: Claimed) -> Ended:  # noqa: PLR0911 - one for each end
-        payload = kind.payload.model_validate_json(claimed.payload)
+        try:
+            payload = kind.payload.model_validate_json(claimed.payload)
+        except ValidationError:
+            log.exception("task_unreadable", kind=kind.kind, key=claimed.key)
+            return Ended(
+                claimed, _failed(claimed, kind.perform is None, "its payload cannot be read"), is_decided=False
+            )
         idempotency_key = f"{self._unit.service}:{kind.kind}:{claimed.key}"
         attempt = max(claimed.attempts, 1)
         call = TaskCall(kind.kind, claimed.key, attempt, idempotency_key, claimed.reconciliations)

@@ -70,7 +70,9 @@ def distinct(records: Iterable[RawRecord]) -> list[RawRecord]:
 async def totals(kello: Kello) -> dict[UUID, int]:
     """What the database says of each counter, once it agrees with its own entries."""
     rows = await kello.rows("probe", "SELECT id, total FROM counter")
-    entries = await kello.rows("probe", "SELECT counter_id, sum(amount)::bigint AS total FROM entry GROUP BY counter_id")
+    entries = await kello.rows(
+        "probe", "SELECT counter_id, sum(amount)::bigint AS total FROM entry GROUP BY counter_id"
+    )
     stored = {row["id"]: row["total"] for row in rows}
     assert stored == {row["counter_id"]: row["total"] for row in entries}
     return stored

@@ -13,13 +13,21 @@ from tests.messaging.sending import add, assert_told_exactly_once, header, heade
 
 
 class OtherAccepted(
-    probe.Accepted, type="kello.other.command-accepted.v1", topic="probe.events", key="key", subject="command/{command_id}"
+    probe.Accepted,
+    type="kello.other.command-accepted.v1",
+    topic="probe.events",
+    key="key",
+    subject="command/{command_id}",
 ):
     """The answer of another group on the same topic."""
 
 
 class OtherRejected(
-    probe.Rejected, type="kello.other.command-rejected.v1", topic="probe.events", key="key", subject="command/{command_id}"
+    probe.Rejected,
+    type="kello.other.command-rejected.v1",
+    topic="probe.events",
+    key="key",
+    subject="command/{command_id}",
 ):
     """Its refusal."""
 

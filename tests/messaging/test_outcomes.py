@@ -25,9 +25,7 @@ async def test_every_command_is_answered_under_its_key_with_its_id_as_causation(
         await kello.settled()
     answers = {header(each, "ce_causationid"): each for each in await kello.records("probe.events")}
     assert set(answers) == set(ids)
-    assert [answers[command].key for command in ids] == [
-        each.kafka_key.encode() for each in (grown, refused, idle)
-    ]
+    assert [answers[command].key for command in ids] == [each.kafka_key.encode() for each in (grown, refused, idle)]
     assert (rejected.code, rejected.command_id) == ("unlucky", ids[1])
     assert (accepted.command_id, accepted.command_type) == (ids[2], idle.ce_type)
     assert not await kello.dead_letters("probe")

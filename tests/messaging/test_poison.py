@@ -66,7 +66,12 @@ SPOILED = [
     raw("an unknown version", "unknown-type", ce_type="kello.probe.add.v9"),
     raw("a type that belongs elsewhere", "wrong-topic", ce_type=Noted.ce_type),
     raw("XML", "content-type-not-json", **{"content-type": b"text/xml"}),
-    raw("an envelope that is none", "malformed-envelope", value=b"[]", **{"content-type": "application/cloudevents+json"}),
+    raw(
+        "an envelope that is none",
+        "malformed-envelope",
+        value=b"[]",
+        **{"content-type": "application/cloudevents+json"},
+    ),
     raw(
         "an envelope with bottomless data",
         "TypeError",
@@ -92,7 +97,10 @@ async def test_each_kind_of_poison_is_one_dead_letter_and_disturbs_nobody(
         await kello.settled()
     letters = {int(header(each, "kello_dead_offset")): each for each in await kello.dead_letters("probe", len(SPOILED))}
     assert len(letters) == len(await kello.dead_letters("probe"))
-    found = {spoiled.what: header(letters[record.offset], "kello_dead_code") for spoiled, record in zip(SPOILED, sent, strict=True)}
+    found = {
+        spoiled.what: header(letters[record.offset], "kello_dead_code")
+        for spoiled, record in zip(SPOILED, sent, strict=True)
+    }
     assert found == {spoiled.what: spoiled.fault for spoiled in SPOILED}
     for record in sent:
         letter = letters[record.offset]
@@ -127,7 +135,9 @@ async def test_a_mended_command_gets_an_answer_of_its_own(kello: Kello) -> None:
     async with kello.running_service(probe.service()):
         await kello.publish_raw("probe.commands", command.kafka_key.encode(), b"{", headers)
         await kello.dead_letters("probe", 1)
-        await kello.publish_raw("probe.commands", command.kafka_key.encode(), command.model_dump_json().encode(), headers)
+        await kello.publish_raw(
+            "probe.commands", command.kafka_key.encode(), command.model_dump_json().encode(), headers
+        )
         await kello.expect(probe.CommandAccepted, key=command.kafka_key)
     answers = await kello.records("probe.events")
     assert len({header(each, "ce_id") for each in answers}) == len(answers) == 2

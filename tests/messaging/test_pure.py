@@ -92,7 +92,9 @@ places = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3)), min_size=2, m
 
 
 @given(places)
-def test_two_halves_are_the_whole_and_the_first_reaches_no_further_than_its_records(places: list[tuple[int, int]]) -> None:
+def test_two_halves_are_the_whole_and_the_first_reaches_no_further_than_its_records(
+    places: list[tuple[int, int]],
+) -> None:
     batch = received(places)
     first, second = batch.halves()
     assert [*first.received, *second.received] == list(batch.received)
@@ -106,7 +108,9 @@ def test_two_halves_are_the_whole_and_the_first_reaches_no_further_than_its_reco
 
 
 @given(places, st.data())
-def test_a_batch_until_an_offset_leaves_other_partitions_whole(places: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_a_batch_until_an_offset_leaves_other_partitions_whole(
+    places: list[tuple[int, int]], data: st.DataObject
+) -> None:
     batch = received(places)
     last = data.draw(st.sampled_from(list(batch.received)))
     cut = batch.until(last.partition, last.record.offset, last.record.timestamp)
