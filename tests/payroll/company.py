@@ -2,19 +2,23 @@
 
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+from deploy.local.sandboxes.gateway import Capture
 from shared.harness.kello import Kello
-from shared.schemas.base import Payload
-from shared.schemas.hr import EmployeeHired
+from shared.schemas.hr import EmployeeEvent, EmployeeHired
 from shared.schemas.payroll import (
     ApprovePayrollRun,
     PayrollReportGenerated,
     PayrollRunCalculated,
     PayrollRunCompleted,
+    PayslipEvent,
+    RunEvent,
     StartPayrollRun,
 )
+
+E = TypeVar("E", bound=RunEvent | PayslipEvent)
 
 SALARY = 200_00
 TAX = 30_00
@@ -41,29 +45,44 @@ def hired(employee_id: UUID, *, salary: int = SALARY, token: str | None = None, 
 
 @dataclass
 class Company:
-    """Payroll runs in here. What is asked for goes out as commands, and what comes is awaited."""
+    """Payroll runs in here. What is asked for goes out as commands, and what comes is awaited.
+
+    With a `department`, staff are hired into it and runs are for it, so that companies can share one payroll.
+    """
 
     kello: Kello
+    department: str | None = None
     runs: list[UUID] = field(default_factory=list)
 
-    async def tell(self, *facts: Payload) -> None:
+    async def tell(self, *facts: EmployeeEvent) -> None:
         """Publishes facts of HR, and waits until payroll has them."""
         await self.kello.publish(*facts)
         await self.kello.settled("payroll")
 
+    def joining(self, employee_id: UUID, **details: Any) -> EmployeeHired:
+        """A hire into the company's department."""
+        return hired(employee_id, **({"department": self.department} if self.department else {}) | details)
+
     async def hire(self, *tokens: str, **details: Any) -> list[UUID]:
         """One employee for each payment token."""
         staff = [uuid4() for _ in tokens]
-        await self.tell(*(hired(each, token=token, **details) for each, token in zip(staff, tokens, strict=True)))
+        await self.tell(
+            *(self.joining(each, token=token, **details) for each, token in zip(staff, tokens, strict=True))
+        )
         return staff
+
+    def start(self, period: str = "2026-01", **details: Any) -> StartPayrollRun:
+        """The command for a new run. Anna issues it."""
+        run_id = uuid4()
+        self.runs.append(run_id)
+        stated = {"run_id": run_id, "currency": "EUR", "group": self.department, "issued_by": "anna"}
+        return StartPayrollRun(period=period, **(stated | details))
 
     async def calculated(self, period: str = "2026-01", **details: Any) -> PayrollRunCalculated:
         """A run, calculated. Anna started it."""
-        run_id = uuid4()
-        self.runs.append(run_id)
-        start = {"currency": "EUR", "issued_by": "anna"} | details
-        await self.kello.publish(StartPayrollRun(run_id=run_id, period=period, **start))
-        return await self.kello.expect(PayrollRunCalculated, run_id=run_id)
+        start = self.start(period, **details)
+        await self.kello.publish(start)
+        return await self.kello.expect(PayrollRunCalculated, run_id=start.run_id)
 
     async def completed(self, period: str = "2026-01", **details: Any) -> PayrollRunCompleted:
         """A run, paid. Anna started it and Berta approved it."""
@@ -84,7 +103,13 @@ class Company:
         payslip: dict[str, Any] = body
         return payslip
 
-    def captures(self, employee_payslips: set[str] | None = None) -> list[Any]:
-        """What the gateway paid out: all of it, or for these payslips."""
-        payouts = [each for each in self.kello.sandboxes.gateway.captures() if each.kind == "payout"]
-        return [each for each in payouts if employee_payslips is None or each.reference in employee_payslips]
+    async def events(self, model: type[E], **fields: Any) -> list[E]:
+        """What was told about this company's runs and payslips by now."""
+        told = await self.kello.events(model, **fields)
+        return [each for each in told if each.run_id in self.runs]
+
+    async def captures(self) -> list[Capture]:
+        """What the gateway paid out for this company's runs."""
+        rows = await self.kello.rows("payroll", "SELECT id FROM payslip WHERE run_id = ANY ($1::uuid[])", self.runs)
+        ours = {str(row["id"]) for row in rows}
+        return [each for each in self.kello.sandboxes.gateway.captures() if each.reference in ours]

@@ -14,17 +14,17 @@ SUMS = """
 """
 
 
-async def test_a_run_is_booked_by_department_when_it_is_approved_and_when_it_is_paid(company: Company) -> None:
-    kello = company.kello
-    (advanced,) = await company.hire("tok_ok", department="factory")
-    await company.hire("tok_ok", "tok_declined", department="office")
-    await company.tell(
+async def test_a_run_is_booked_by_department_when_it_is_approved_and_when_it_is_paid(own_company: Company) -> None:
+    kello = own_company.kello
+    (advanced,) = await own_company.hire("tok_ok", department="factory")
+    await own_company.hire("tok_ok", "tok_declined", department="office")
+    await own_company.tell(
         AdvanceGranted(employee_id=advanced, advance_id=advanced, amount=50_00, granted_on="2026-01-02", version=2)
     )
-    run = await company.calculated()
+    run = await own_company.calculated()
     assert not await kello.rows("payroll", "SELECT FROM ledger_entry")
     await kello.publish(ApprovePayrollRun(run_id=run.run_id, issued_by="berta"))
-    await company.reported(run.run_id)
+    await own_company.reported(run.run_id)
     booked = {
         (row["department"], row["kind"], row["account"]): row["amount"] for row in await kello.rows("payroll", SUMS)
     }
@@ -43,17 +43,17 @@ async def test_a_run_is_booked_by_department_when_it_is_approved_and_when_it_is_
     }
 
 
-async def test_what_a_retry_paid_is_booked_too_and_nothing_twice(company: Company) -> None:
-    kello = company.kello
-    (_, employee) = await company.hire("tok_ok", "tok_declined")
-    run = await company.completed()
-    await company.reported(run.run_id)
-    await company.tell(EmployeeChanged(employee_id=employee, payment_token="tok_ok", version=2))
-    slip = await company.payslip(run.run_id, employee)
+async def test_what_a_retry_paid_is_booked_too_and_nothing_twice(own_company: Company) -> None:
+    kello = own_company.kello
+    (_, employee) = await own_company.hire("tok_ok", "tok_declined")
+    run = await own_company.completed()
+    await own_company.reported(run.run_id)
+    await own_company.tell(EmployeeChanged(employee_id=employee, payment_token="tok_ok", version=2))
+    slip = await own_company.payslip(run.run_id, employee)
     await kello.publish(
         RetryPayslip(payslip_id=slip["payslip_id"], employee_id=employee, run_id=run.run_id, issued_by="berta")
     )
-    await company.reported(run.run_id, count=2)
+    await own_company.reported(run.run_id, count=2)
     payments = await kello.rows(
         "payroll",
         """
@@ -66,11 +66,11 @@ async def test_what_a_retry_paid_is_booked_too_and_nothing_twice(company: Compan
     assert owed["n"] == 0
 
 
-async def test_books_reports_and_payslips_are_protected_by_the_database(company: Company) -> None:
-    await company.hire("tok_ok")
-    run = await company.completed()
-    await company.reported(run.run_id)
-    database = await company.kello.database("payroll")
+async def test_books_reports_and_payslips_are_protected_by_the_database(own_company: Company) -> None:
+    await own_company.hire("tok_ok")
+    run = await own_company.completed()
+    await own_company.reported(run.run_id)
+    database = await own_company.kello.database("payroll")
     service = await asyncpg.connect(database.url)
     owner = await asyncpg.connect(database.owner_url)
     try:
@@ -102,11 +102,11 @@ async def test_books_reports_and_payslips_are_protected_by_the_database(company:
         await owner.close()
 
 
-async def test_an_entry_that_does_not_balance_or_grows_later_is_refused(company: Company) -> None:
-    await company.hire("tok_ok")
-    run = await company.completed()
-    await company.reported(run.run_id)
-    service = await asyncpg.connect((await company.kello.database("payroll")).url)
+async def test_an_entry_that_does_not_balance_or_grows_later_is_refused(own_company: Company) -> None:
+    await own_company.hire("tok_ok")
+    run = await own_company.completed()
+    await own_company.reported(run.run_id)
+    service = await asyncpg.connect((await own_company.kello.database("payroll")).url)
     entry = """
         INSERT INTO ledger_entry (id, run_id, department, currency, kind, business_on)
         VALUES (gen_random_uuid(), $1, 'office', 'EUR', 'payment', '2026-01-31') RETURNING id

@@ -20,7 +20,7 @@ async def test_a_run_survives_a_kill_and_pays_everybody_once(kello: Kello) -> No
         async def is_staffed() -> bool:
             return len(await kello.rows("payroll", "SELECT FROM employee")) == STAFF
 
-        await kello.until(is_staffed, "payroll knows the staff")
+        await kello.until(is_staffed, "payroll knows the staff", within=60)
         await kello.publish(StartPayrollRun(run_id=run_id, period="2026-01", currency="EUR", issued_by="anna"))
         await kello.expect(PayrollRunCalculated, run_id=run_id)
         gateway.latency(0.05)

@@ -1,6 +1,6 @@
 """Payments through the gateway: each payslip is paid once, whatever the network does, and nobody waits for another."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from deploy.local.sandboxes.provider import Behaviour
 from shared.harness.kello import Kello
@@ -15,7 +15,7 @@ from shared.schemas.payroll import (
     SalaryPaymentFailed,
     SalaryPaymentUnknown,
 )
-from tests.payroll.company import NET, SALARY, Company, hired
+from tests.payroll.company import NET, SALARY, Company
 
 
 async def test_a_declined_payment_fails_and_holds_up_nobody(company: Company) -> None:
@@ -25,22 +25,22 @@ async def test_a_declined_payment_fails_and_holds_up_nobody(company: Company) ->
     failed = await company.kello.expect(SalaryPaymentFailed, employee_id=poor)
     assert (failed.code, failed.net) == ("declined", NET)
     assert "card_declined" in failed.reason
-    assert [each.employee_id for each in await company.kello.events(SalaryPaid)] == [rich]
+    assert [each.employee_id for each in await company.events(SalaryPaid)] == [rich]
     status, body = await company.kello.get("payroll", f"/employees/{poor}/payslips")
     assert status == 200
     assert [each["state"] for each in body["payslips"]] == ["failed"]
 
 
-async def test_an_unfinished_payment_holds_up_nobody_else(company: Company) -> None:
-    kello = company.kello
+async def test_an_unfinished_payment_holds_up_nobody_else(own_company: Company) -> None:
+    kello = own_company.kello
     kello.sandboxes.gateway.script(Behaviour(pending_polls=10_000), token="tok_endless")
-    (endless, quick) = await company.hire("tok_endless", "tok_ok")
-    run = await company.calculated()
+    (endless, quick) = await own_company.hire("tok_endless", "tok_ok")
+    run = await own_company.calculated()
     await kello.publish(ApprovePayrollRun(run_id=run.run_id, issued_by="berta"))
     await kello.expect(SalaryPaid, employee_id=quick)
     await kello.expect(SalaryPaymentUnknown, employee_id=endless)
-    assert not await kello.events(PayrollRunCompleted)
-    assert not await kello.events(SalaryPaid, employee_id=endless)
+    assert not await own_company.events(PayrollRunCompleted)
+    assert not await own_company.events(SalaryPaid, employee_id=endless)
     status, body = await kello.get("payroll", f"/runs/{run.run_id}")
     assert (status, body["state"], body["paid"]) == (200, "paying", 1)
 
@@ -48,17 +48,17 @@ async def test_an_unfinished_payment_holds_up_nobody_else(company: Company) -> N
 async def test_a_lost_reply_pays_once(company: Company) -> None:
     (employee,) = await company.hire("tok_lost_reply")
     await company.completed()
-    (capture,) = company.captures()
-    paid = await company.kello.events(SalaryPaid)
+    (capture,) = await company.captures()
+    paid = await company.events(SalaryPaid)
     assert [(each.employee_id, each.payment_reference) for each in paid] == [(employee, capture.id)]
-    assert len(await company.kello.events(SalaryPaymentUnknown)) == 1
+    assert len(await company.events(SalaryPaymentUnknown)) == 1
 
 
 async def test_a_lost_request_is_sent_again_under_the_same_key(company: Company) -> None:
     await company.hire("tok_lost_request")
     completed = await company.completed()
     assert completed.paid == 1
-    (capture,) = company.captures()
+    (capture,) = await company.captures()
     assert capture.key.endswith(f"{capture.reference}/1")
 
 
@@ -67,10 +67,10 @@ async def test_an_unknown_outcome_is_reconciled_before_anything_is_told(company:
     completed = await company.completed()
     assert (completed.paid, completed.failed) == (1, 1)
     payslip = await company.payslip(completed.run_id, employee)
-    assert [each.reference for each in company.captures()] == [payslip["payslip_id"]]
+    assert [each.reference for each in await company.captures()] == [payslip["payslip_id"]]
     for who, last in ((employee, SalaryPaid), (unlucky, SalaryPaymentFailed)):
-        unknown = await company.kello.events(SalaryPaymentUnknown, employee_id=who)
-        settled = await company.kello.events(last, employee_id=who)
+        unknown = await company.events(SalaryPaymentUnknown, employee_id=who)
+        settled = await company.events(last, employee_id=who)
         assert [each.version for each in (*unknown, *settled)] == [2, 3]
 
 
@@ -78,7 +78,7 @@ async def test_a_gateway_that_is_down_or_busy_is_asked_again(company: Company) -
     await company.hire("tok_down", "tok_throttled", "tok_duplicate", "tok_slow")
     completed = await company.completed()
     assert completed.paid == 4
-    assert len(company.captures()) == 4
+    assert len(await company.captures()) == 4
 
 
 async def test_a_gateway_that_stays_away_fails_the_payment_and_a_retry_pays(kello: Kello) -> None:
@@ -92,7 +92,7 @@ async def test_a_gateway_that_stays_away_fails_the_payment_and_a_retry_pays(kell
         kello.sandboxes.gateway.outage(False)
         await _retried(company, completed.run_id, employee)
         assert (await kello.expect(SalaryPaid, employee_id=employee)).net == NET
-        assert len(company.captures()) == 1
+        assert len(await company.captures()) == 1
 
 
 async def test_a_failed_payment_is_retried_under_a_new_key_and_the_run_completes_again(company: Company) -> None:
@@ -105,24 +105,24 @@ async def test_a_failed_payment_is_retried_under_a_new_key_and_the_run_completes
     await kello.expect(CommandAccepted, command_id=command_id)
     again = await kello.expect(PayrollRunCompleted, run_id=first.run_id, paid=1)
     assert (again.failed, again.paid_amount, again.version) == (0, NET, first.version + 1)
-    (capture,) = company.captures()
+    (capture,) = await company.captures()
     assert capture.key.endswith(f"{capture.reference}/2")
     report = await company.reported(first.run_id, count=2)
-    reports = await kello.events(type(report))
+    reports = await company.events(type(report))
     _, run = await kello.get("payroll", f"/runs/{first.run_id}")
     assert run["report"]["sha256"] in {each.sha256 for each in reports} - {reports[0].sha256}
 
 
-async def test_only_what_certainly_failed_is_retried(company: Company) -> None:
-    kello = company.kello
+async def test_only_what_certainly_failed_is_retried(own_company: Company) -> None:
+    kello = own_company.kello
     kello.sandboxes.gateway.script(Behaviour(pending_polls=10_000), token="tok_endless")
-    (paid, pending) = await company.hire("tok_ok", "tok_endless")
-    run = await company.calculated()
+    (paid, pending) = await own_company.hire("tok_ok", "tok_endless")
+    run = await own_company.calculated()
     await kello.publish(ApprovePayrollRun(run_id=run.run_id, issued_by="berta"))
     await kello.expect(SalaryPaid, employee_id=paid)
     await kello.expect(SalaryPaymentUnknown, employee_id=pending)
     for employee in (paid, pending):
-        command_id = await _retried(company, run.run_id, employee)
+        command_id = await _retried(own_company, run.run_id, employee)
         assert (await kello.expect(CommandRejected, command_id=command_id)).code == "not_failed"
     stranger = UUID(int=7)
     (command_id,) = await kello.publish(
@@ -132,17 +132,17 @@ async def test_only_what_certainly_failed_is_retried(company: Company) -> None:
 
 
 async def test_who_has_nothing_coming_is_recorded_and_not_paid(company: Company) -> None:
-    employee = UUID(int=1)
+    employee = uuid4()
     await company.tell(
-        hired(employee),
-        AdvanceGranted(employee_id=employee, advance_id=UUID(int=2), amount=SALARY, granted_on="2026-01-02", version=2),
+        company.joining(employee),
+        AdvanceGranted(employee_id=employee, advance_id=uuid4(), amount=SALARY, granted_on="2026-01-02", version=2),
     )
     completed = await company.completed()
     assert (completed.paid, completed.failed) == (0, 0)
     payslip = await company.payslip(completed.run_id, employee)
     assert (payslip["state"], payslip["net"], payslip["deductions"]) == ("nothing_due", 0, NET)
-    assert not company.captures()
-    assert not await company.kello.events(SalaryPaid)
+    assert not await company.captures()
+    assert not await company.events(SalaryPaid)
     february = await company.completed("2026-02")
     assert (await company.payslip(february.run_id, employee))["deductions"] == SALARY - NET
 

@@ -20,11 +20,11 @@ from tests.payroll.company import Company, hired
 DAYS = 31
 
 
-def told(employee: UUID) -> list[EmployeeEvent]:
+def told(employee: UUID, department: str | None) -> list[EmployeeEvent]:
     """All that HR tells of somebody, whose January is: 10 days at 31.00, 10 days away, 6 days at 62.00, then gone."""
     return [
         hired(employee, salary=31_00 * DAYS),
-        EmployeeChanged(employee_id=employee, department="factory", version=2),
+        EmployeeChanged(employee_id=employee, department=department, version=2),
         SalaryChanged(employee_id=employee, monthly_salary=62_00 * DAYS, effective_from=date(2026, 1, 11), version=3),
         AbsenceRecorded(
             employee_id=employee,
@@ -59,11 +59,11 @@ GROSS = 10 * 31_00 + 6 * 62_00 + 9_61
 
 async def test_a_month_is_made_of_all_that_hr_told(company: Company) -> None:
     employee = uuid4()
-    await company.tell(*told(employee))
+    await company.tell(*told(employee, company.department))
     run = await company.calculated()
     assert (run.employees, run.gross, run.deductions) == (1, GROSS, 100_00)
     slip = await company.payslip(run.run_id, employee)
-    assert slip["department"] == "factory"
+    assert slip["department"] == company.department
     assert [(each["code"], each["starts_on"], each["ends_on"], each["amount"]) for each in slip["components"]] == [
         ("salary", "2026-01-01", "2026-01-10", 10 * 31_00),
         ("salary", "2026-01-21", "2026-01-26", 6 * 62_00),
@@ -71,13 +71,12 @@ async def test_a_month_is_made_of_all_that_hr_told(company: Company) -> None:
         ("income-tax", "2026-01-01", "2026-01-31", run.withholdings),
         ("advance", "2026-01-01", "2026-01-31", 100_00),
     ]
-    assert not await company.kello.rows("payroll", "SELECT FROM payslip WHERE gross <> net + withholdings + deductions")
 
 
 async def test_facts_may_come_in_any_order_and_twice_and_before_the_hire(company: Company) -> None:
     kello = company.kello
     employee = uuid4()
-    facts = told(employee)
+    facts = told(employee, company.department)
     for fact in [*facts[:0:-1], facts[0]]:
         await kello.publish(fact, twice=True)
     await kello.settled()
@@ -88,7 +87,7 @@ async def test_facts_may_come_in_any_order_and_twice_and_before_the_hire(company
 async def test_facts_about_somebody_unknown_wait_and_count_when_the_hire_comes(company: Company) -> None:
     kello = company.kello
     employee = uuid4()
-    facts = told(employee)
+    facts = told(employee, company.department)
     await company.tell(*facts[1:])
     assert (await company.calculated("2025-12")).employees == 0
     assert (await kello.get("payroll", f"/employees/{employee}/payslips"))[0] == 404
@@ -108,17 +107,17 @@ async def test_an_old_version_that_comes_late_changes_nothing(company: Company) 
         version=2,
     )
     corrected = absence.model_copy(update={"kind": "paid", "version": 3})
-    await company.tell(hired(employee), corrected)
+    await company.tell(company.joining(employee), corrected)
     await company.tell(absence)
-    await company.tell(EmployeeChanged(employee_id=employee, department="factory", version=5))
+    await company.tell(EmployeeChanged(employee_id=employee, department=company.department, version=5))
     await company.tell(EmployeeChanged(employee_id=employee, department="garage", version=4))
-    run = await company.calculated(group="factory")
+    run = await company.calculated()
     assert (run.employees, run.gross) == (1, 200_00)
 
 
 async def test_overtime_that_was_reported_late_is_paid_with_the_next_month_once(company: Company) -> None:
     employee = uuid4()
-    await company.tell(hired(employee))
+    await company.tell(company.joining(employee))
     await company.calculated("2026-01")
     await company.tell(
         OvertimeRecorded(
@@ -134,24 +133,25 @@ async def test_overtime_that_was_reported_late_is_paid_with_the_next_month_once(
     assert gross == [200_00 + 30_00, 200_00]
 
 
-async def test_a_replay_of_hr_gives_the_same_copies_and_pays_nobody(company: Company) -> None:
+async def test_a_replay_of_hr_gives_the_same_copies_and_pays_nobody(own_company: Company) -> None:
     """The copies are dropped, and the same facts come again as new publications: as after a rebuild."""
-    kello = company.kello
+    kello = own_company.kello
     employee = uuid4()
-    await company.tell(*told(employee))
-    before = await _copies(company)
+    await own_company.tell(*told(employee, "office"))
+    before = await _copies(own_company)
     await kello.rows("payroll", "TRUNCATE employee, employment, salary, absence, overtime, advance")
-    await company.tell(*reversed(told(employee)))
-    assert await _copies(company) == before
-    assert not await kello.events(PayslipCalculated)
-    assert not await kello.events(SalaryPaid)
+    await own_company.tell(*reversed(told(employee, "office")))
+    assert await _copies(own_company) == before
+    assert not await own_company.events(PayslipCalculated)
+    assert not await own_company.events(SalaryPaid)
 
 
 @pytest.mark.parametrize("ends", [date(2025, 12, 31), date(2026, 1, 1)])
 async def test_who_left_is_paid_up_to_the_last_day(company: Company, ends: date) -> None:
     employee = uuid4()
     await company.tell(
-        hired(employee, salary=31_00 * DAYS), EmployeeTerminated(employee_id=employee, last_day=ends, version=2)
+        company.joining(employee, salary=31_00 * DAYS),
+        EmployeeTerminated(employee_id=employee, last_day=ends, version=2),
     )
     run = await company.calculated()
     assert (run.employees, run.gross) == ((1, 31_00) if ends.year == 2026 else (0, 0))
