@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, Generic, Literal, TypeVar
 from uuid import uuid4
 
@@ -179,7 +180,7 @@ def _settled(
 
 
 def _failed(claimed: Claimed, is_timer: bool, reason: str) -> Settled:
-    """How a task goes on that a bug of ours keeps from its decision: a call is asked about again, a timer is due again."""
+    """How a task goes on that a bug of ours keeps from its decision: a call is asked about, a timer is due again."""
     return _settled(claimed, "waiting" if is_timer else "unknown", FAILED_SECONDS, reason)
 
 
@@ -193,6 +194,7 @@ class TaskRunner:
         self._kinds = {kind.kind: kind for kind in kinds}
         self._ended: asyncio.Queue[Ended] = asyncio.Queue(maxsize=2 * OUTCOMES_MAX)
         self._wakes = {kind.kind: asyncio.Event() for kind in kinds}
+        self._ask_at = dict.fromkeys(self._kinds, 0.0)
         self._draining = False
         self._is_over = asyncio.Event()
         unknown = handlers.kinds ^ frozenset(self._kinds)
@@ -227,28 +229,30 @@ class TaskRunner:
         await self._is_over.wait()
 
     async def _run_kind(self, kind: TaskKind[Any]) -> None:
-        """Keeps up to `concurrency` calls going."""
+        """Keeps up to `concurrency` calls going; claims for a quarter of them at a time, or for whatever is free now
+        and then: a claim for each call that ends would cost more than the call."""
         limit = kind.concurrency if kind.perform is not None else OUTCOMES_MAX
         calls: set[asyncio.Task[None]] = set()
         wake = self._wakes[kind.kind]
+        is_time = True
         async with asyncio.TaskGroup() as group:
             while not self._draining:
                 wake.clear()
-                claimed = await self._claim(kind, limit - len(calls)) if len(calls) < limit else []
+                free = limit - len(calls)
+                claimed = await self._claim(kind, free) if free and (is_time or 4 * free >= limit) else []
                 for each in claimed:
                     call = group.create_task(self._call(kind, each))
                     calls.add(call)
                     call.add_done_callback(calls.discard)
                     call.add_done_callback(lambda _: wake.set())
-                if len(claimed) == 0 or len(calls) >= limit:
-                    await _wait(wake, POLL_SECONDS if calls else IDLE_SECONDS)
+                is_time = not claimed and not await _is_woken(wake, POLL_SECONDS if calls else IDLE_SECONDS)
 
     async def _claim(self, kind: TaskKind[Any], free: int) -> list[Claimed]:
         try:
-            due = await task_store.claim_due(self._pool, kind.kind, free, uuid4(), kind.lease_seconds)
-            if len(due) < free and kind.perform is not None:
-                due += await task_store.claim_unknown(
-                    self._pool, kind.kind, free - len(due), uuid4(), kind.lease_seconds
+            claimed = await task_store.claim_due(self._pool, kind.kind, free, uuid4(), kind.lease_seconds)
+            if len(claimed) < free and kind.perform is not None and self._is_time_to_ask(kind):
+                claimed += await task_store.claim_unknown(
+                    self._pool, kind.kind, free - len(claimed), uuid4(), kind.lease_seconds
                 )
         except Exception as error:
             if not is_transient(error):
@@ -256,7 +260,14 @@ class TaskRunner:
             log.warning("tasks_wait", kind=kind.kind, error=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
             return []
-        return due
+        return claimed
+
+    def _is_time_to_ask(self, kind: TaskKind[Any]) -> bool:
+        """Unknown tasks are looked for now and then: there are few, and they have waited already."""
+        if monotonic() < self._ask_at[kind.kind]:
+            return False
+        self._ask_at[kind.kind] = monotonic() + POLL_SECONDS
+        return True
 
     async def _call(self, kind: TaskKind[Any], claimed: Claimed) -> None:
         await self._ended.put(await self._ended_call(kind, claimed))
@@ -334,9 +345,10 @@ def _unknown(kind: TaskKind[Any], claimed: Claimed, payload: Any, reason: str) -
     return Ended(claimed, settled, payload, Unknown(reason), is_decided=is_news)
 
 
-async def _wait(wake: asyncio.Event, seconds: float) -> None:
+async def _is_woken(wake: asyncio.Event, seconds: float) -> bool:
+    """Whether the event came before the time was up."""
     try:
         async with asyncio.timeout(seconds):
-            await wake.wait()
+            return await wake.wait()
     except TimeoutError:
-        pass
+        return False

@@ -27,55 +27,44 @@ class WorkingSet:
     """
 
     def __init__(self) -> None:
-        self._rows: defaultdict[type, dict[Hashable, Any]] = defaultdict(dict)
-        self._loaded: defaultdict[type, dict[Hashable, Any]] = defaultdict(dict)
-        self._by_root: defaultdict[type, defaultdict[Hashable, dict[Hashable, None]]] = defaultdict(
-            lambda: defaultdict(dict)
-        )
-        self._touched: defaultdict[type, dict[Hashable, None]] = defaultdict(dict)
-        self._undo: list[tuple[type, Hashable, Any, bool]] = []
+        self._tables: defaultdict[type, _Table] = defaultdict(_Table)
+        self._undo: list[tuple[_Table, Hashable, Any]] = []
 
     def add(self, rows: Iterable[Entity]) -> None:
         """Rows as the database holds them."""
         for row in rows:
-            cls, key = type(row), row.key
-            self._rows[cls][key] = row
-            self._loaded[cls][key] = row
-            self._by_root[cls][row.root][key] = None
+            table = self._tables[type(row)]
+            table.loaded[row.key] = row
+            table.by_root = None
 
     def find(self, cls: type[E], key: Hashable) -> E | None:
-        row: E | None = self._rows[cls].get(key)
+        row: E | None = self._tables[cls].find(key)
         return row
 
     def under(self, cls: type[E], root: Hashable) -> Iterator[E]:
         """The rows of a class that belong to a root, in the order in which they were added."""
-        rows = self._rows[cls]
-        roots = self._by_root[cls]
-        if root in roots:
-            for key in roots[root]:
-                yield rows[key]
+        table = self._tables[cls]
+        for key in table.keys_under(root):
+            yield table.find(key)
 
     def inserted(self, cls: type[E]) -> list[E]:
         """The rows that the database does not hold yet, as they are at the end of the batch."""
-        rows, loaded = self._rows[cls], self._loaded[cls]
-        return [rows[key] for key in self._touched[cls] if key not in loaded]
+        table = self._tables[cls]
+        return [row for key, row in table.changed.items() if key not in table.loaded]
 
     def updated(self, cls: type[E]) -> list[Changed[E]]:
         """The rows that were loaded and are different at the end of the batch."""
-        rows, loaded = self._rows[cls], self._loaded[cls]
+        table = self._tables[cls]
         return [
-            Changed(loaded[key], rows[key])
-            for key in self._touched[cls]
-            if key in loaded and rows[key] is not loaded[key]
+            Changed(before, row)
+            for key, row in table.changed.items()
+            if (before := table.loaded.get(key)) is not None and before is not row
         ]
 
     def put(self, row: Entity) -> None:
         """For the kit: a decision's change takes effect for the messages after it."""
-        cls, key = type(row), row.key
-        touched = self._touched[cls]
-        self._undo.append((cls, key, self._rows[cls].get(key), key in touched))
-        self._replace(cls, key, row)
-        touched[key] = None
+        table, key = self._tables[type(row)], row.key
+        self._undo.append((table, key, table.change(key, row)))
 
     def keep(self) -> None:
         """For the kit: the message is decided; its changes stay."""
@@ -83,18 +72,50 @@ class WorkingSet:
 
     def undo(self) -> None:
         """For the kit: the message is refused, poison or a bug; nothing of it stays."""
-        for cls, key, before, was_touched in reversed(self._undo):
-            self._replace(cls, key, before)
-            if not was_touched:
-                del self._touched[cls][key]
+        for table, key, before in reversed(self._undo):
+            table.change(key, before)
         self._undo.clear()
 
-    def _replace(self, cls: type, key: Hashable, row: Entity | None) -> None:
-        """Another row, or none, under a key. A row that keeps its root keeps its place among the others."""
-        rows, roots = self._rows[cls], self._by_root[cls]
-        before = rows.pop(key, None)
-        if before is not None and (row is None or row.root != before.root):
-            del roots[before.root][key]
-        if row is not None:
-            rows[key] = row
-            roots[row.root][key] = None
+
+class _Table:
+    """The rows of one class: as they were loaded, and those that were changed since.
+
+    The keys by root are gathered when they are first asked for: of most classes they never are.
+    """
+
+    __slots__ = ("by_root", "changed", "loaded")
+
+    def __init__(self) -> None:
+        self.loaded: dict[Hashable, Any] = {}
+        self.changed: dict[Hashable, Any] = {}
+        self.by_root: defaultdict[Hashable, dict[Hashable, None]] | None = None
+
+    def find(self, key: Hashable) -> Any:
+        row = self.changed.get(key)
+        return self.loaded.get(key) if row is None else row
+
+    def change(self, key: Hashable, row: Any) -> Any:
+        """Puts a row in place of the change that is there, or, with None, takes it back; returns what was there."""
+        before = self.changed.get(key)
+        if self.by_root is not None:
+            self._move(key, self.find(key), self.loaded.get(key) if row is None else row)
+        if row is None:
+            del self.changed[key]
+        else:
+            self.changed[key] = row
+        return before
+
+    def keys_under(self, root: Hashable) -> Iterable[Hashable]:
+        if self.by_root is None:
+            self.by_root = defaultdict(dict)
+            for key in self.loaded | self.changed:
+                self.by_root[self.find(key).root][key] = None
+        return self.by_root.get(root, ())
+
+    def _move(self, key: Hashable, before: Any, after: Any) -> None:
+        """A row that keeps its root keeps its place among the others."""
+        assert self.by_root is not None  # noqa: S101 - asked by `change`
+        if before is not None and (after is None or after.root != before.root):
+            del self.by_root[before.root][key]
+        if after is not None:
+            self.by_root[after.root][key] = None
