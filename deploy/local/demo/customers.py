@@ -120,6 +120,12 @@ class Life:
         """Whether this is one of every `count` customers: who does what depends on the number, not on dice."""
         return self.number % count == which
 
+    @property
+    def reads_mail(self) -> bool:
+        """Whether mail is what this customer prefers, and reaches."""
+        prefers_other = self.every(6, 5) or self.every(5, 1) or self.every(25, 13)
+        return not prefers_other and self.number % 40 not in DOMAINS
+
 
 def life(number: int, seed: str, begin: datetime) -> Life:
     """The month of one customer: the same for the same seed, however many others there are."""

@@ -1,7 +1,9 @@
 """A person to look at: one customer from all sides, an invoice, a mail as it arrived, a payroll report."""
 
+import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import httpx
@@ -10,7 +12,7 @@ from shared.schemas.money import decimal_text
 
 SHOWN = 6
 """So many of each list."""
-REPORT_LINES = 6
+REPORT_COLUMNS = ("gross", "withholdings", "deductions", "net", "paid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,20 @@ async def portraits(doors: dict[str, Door], mailbox: str, customer_id: object, r
         customer = (await get("customer", f"/customers/{customer_id}")).json()
         invoices = (await get("billing", f"/customers/{customer_id}/invoices")).json()["invoices"]
         issued = [each for each in invoices if each["number"]]
-        whole = (await get("billing", f"/invoices/{issued[0]['invoice_id']}")).json()
+        largest = max(issued, key=lambda each: int(each["total"]))
+        whole = (await get("billing", f"/invoices/{largest['invoice_id']}")).json()
         report = (await get("payroll", f"/runs/{run_id}/report")).text
         addresses = [each["value"] for each in customer["contact_points"] if each["channel"] == "email"]
         cards = [Card(f"{customer['name']}, from all sides", _all_round(customer)), _invoice(whole)]
         cards += await _mail(client, mailbox, addresses)
-        return [*cards, Card(f"Payroll report of run {run_id}", "\n".join(report.splitlines()[:REPORT_LINES]))]
+        return [*cards, _report(report)]
 
 
 def _all_round(customer: dict[str, Any]) -> str:
     points = ", ".join(f"{each['channel']} {each['value']}" for each in customer["contact_points"])
     consents = ", ".join(f"{each['purpose']} {each['status']}" for each in customer["consents"])
     tickets = ", ".join(f"{each['subject_line']} ({each['status']})" for each in customer["tickets"])
+    told = ", ".join(f"{each['template']} ({each['status']})" for each in customer["communication"][:SHOWN])
     balances = ", ".join(
         f"{_money(each['outstanding'], each['currency'])} owed, {_money(each['credit'], each['currency'])} credit"
         for each in customer["balances"]
@@ -65,8 +69,10 @@ def _all_round(customer: dict[str, Any]) -> str:
         f"segments      {', '.join(_names(customer['segments'], 'segment')) or 'none'}",
         f"balance       {balances or 'none'}; {customer['loyalty']['points']} points",
         f"tickets       {tickets or 'none'}",
+        f"was told      {told or 'nothing'}",
         *_history(customer["timeline"]),
-        "as of         " + ", ".join(f"{each['source']} {each['time']}" for each in customer["as_of"] if each["time"]),
+        "as of         "
+        + ", ".join(f"{each['source']} {each['time'][:19]}Z" for each in customer["as_of"] if each["time"]),
     ]
     return "\n".join(lines)
 
@@ -98,6 +104,20 @@ def _invoice(invoice: dict[str, Any]) -> Card:
         )
     total, paid, left = (_money(invoice[part], currency) for part in ("total", "paid", "open"))
     return Card(f"Invoice {invoice['number']}", "\n".join([*lines, f"total {total}, paid {paid}, open {left}"]))
+
+
+def _report(content: str) -> Card:
+    """The first payslips of a run's register, and the columns that tell most."""
+    rows = list(csv.DictReader(StringIO(content)))
+    slips = [row for row in rows if row["record"] == "payslip"]
+    lines = [f"{'department':<11}{'employee':<10}" + "".join(f"{name:>13}" for name in REPORT_COLUMNS) + "  state"]
+    for row in slips[:SHOWN]:
+        amounts = "".join(f"{row[name]:>13}" for name in REPORT_COLUMNS)
+        state = f"{row['state']} ({row['reason']})" if row["reason"] else row["state"]
+        lines.append(f"{row['department']:<11}…{row['employee_id'][-8:]} {amounts}  {state}")
+    first = slips[0]
+    title = f"Payroll report of {first['period']} in {first['currency']}: {len(slips)} payslips"
+    return Card(title, "\n".join(lines))
 
 
 async def _mail(client: httpx.AsyncClient, mailbox: str, addresses: list[str]) -> list[Card]:

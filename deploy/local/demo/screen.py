@@ -1,5 +1,6 @@
 """What is seen while it runs: live progress on a terminal, plain lines with the time elsewhere."""
 
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from rich.text import Text
 from deploy.local.demo.proof import Finding
 
 OFFENDING_SHOWN = 3
+SHOWN_CHARACTERS = 70
 PLAIN_SECONDS = 10.0
 """Where no line can change, what is done just now is said no more often than this."""
 
@@ -59,9 +61,9 @@ class Screen:
             self._progress.advance(self._task)
 
     def show(self, text: str) -> None:
-        """What is done just now."""
+        """What is done just now, as far as a line holds it."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, description=text)
+            self._progress.update(self._task, description=textwrap.shorten(text, SHOWN_CHARACTERS, placeholder=" …"))
         elif not self.console.is_terminal and time.monotonic() - self._said > PLAIN_SECONDS:
             self.say(text)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from deploy.local.demo.customers import DAYS, Plan, life
+from deploy.local.demo.customers import DAYS, Life, Plan, life
 from deploy.local.demo.malformed import malformed
 from deploy.local.demo.message import Message
 from deploy.local.demo.people import Person
@@ -71,11 +71,16 @@ def script(seed: str, customers: int, employees: int, today: datetime) -> Script
         runs=people.runs,
         mending=_mending(people, begin),
         people=[*(life_.who for life_ in lives), *(employee.who for employee in people.employees)],
-        showcase=max(lives, key=lambda each: len(each.messages) if each.every(3) and each.version else 0).id,
+        showcase=max(lives, key=_worth_a_look).id,
         victim=rng.choice(VICTIMS),
         killed_on=rng.randint(11, 14),
         bad=[each for each in bad if each.flaw],
     )
+
+
+def _worth_a_look(story: Life) -> tuple[bool, int]:
+    """Whoever is registered and reads mail, and of whom there is most to tell."""
+    return bool(story.version) and story.reads_mail, len(story.messages)
 
 
 def _said_twice(messages: Iterable[Message], rng: Random) -> frozenset[int]:
