@@ -75,7 +75,7 @@ class Ensemble:
         while not is_so():
             self.ground.check_alive()
             if monotonic() > deadline:
-                raise TimeoutError(f"{what}: not within {within:.0f} s")
+                raise TimeoutError(f"{what}: not within {within:.0f} s; dead letters: {self.dead_letters() or 'none'}")
             asyncio.run(asyncio.sleep(POLL_SECONDS))
         return monotonic()
 
@@ -86,6 +86,12 @@ class Ensemble:
     def count(self, service: str, sql: str) -> int:
         """A number from a service's database."""
         return asyncio.run(self._count(service, sql))
+
+    def dead_letters(self) -> dict[str, int]:
+        """How many each service has written."""
+        topics = [f"{name}.dead-letters" for name in self.services]
+        ends = asyncio.run(self._ends(topics))
+        return {topic: n for topic in topics if (n := sum(end for (name, _), end in ends.items() if name == topic))}
 
     async def _has_taken_in(self, service: str, topics: Sequence[str]) -> bool:
         ends = await self._ends(topics)

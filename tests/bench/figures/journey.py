@@ -49,7 +49,8 @@ def _are_known(kello: Ensemble, customers: int) -> bool:
     return (
         kello.count("customer", known) == customers
         and kello.count("billing", f"{known} WHERE status = 'known'") == customers
-        and all(kello.has_taken_in(service, "customer.profiles") for service in ("customer", "billing", "notify"))
+        and kello.has_taken_in("customer", "customer.commands")
+        and all(kello.has_taken_in(service, "customer.profiles") for service in ("billing", "notify"))
     )
 
 

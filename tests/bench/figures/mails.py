@@ -76,7 +76,7 @@ def _request(number: int) -> RequestNotification:
             "notification_id": UUID(f"00000000-0000-7006-8000-{number:012x}"),
             "recipient_id": UUID(f"00000000-0000-7000-8000-{number % RECIPIENTS:012x}"),
             "template": "service-message",
-            "category": "transactional",
+            "category": "service",
             "data": {"title": "News", "body": "Something happened that is worth a line or two."},
         }
     )
