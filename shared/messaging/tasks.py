@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from time import monotonic
 from typing import Any, Final, Generic, Literal, TypeVar
 from uuid import uuid4
@@ -33,6 +34,7 @@ IDLE_SECONDS = 0.5
 LEASE_CHECK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 FAILED_SECONDS = 60.0
+CAUSE_CHARACTERS_MAX = 40
 
 
 class Later(Transient):
@@ -119,7 +121,7 @@ class Outcomes:
 
     async def open(self, tx: Tx) -> Opened:
         now = await tx.fetchval("SELECT messaging.kello_now()")
-        return Opened(now, [_message(each) for each in self._decided])
+        return Opened(now, [message_of(each) for each in self._decided])
 
     def decisions(self, message: Message[Any]) -> Sequence[Decide[Any]]:
         return self._handlers.of_outcome(message.payload.kind)
@@ -152,13 +154,19 @@ class Outcomes:
         return Outcomes([Ended(only.claimed, settled, is_decided=False)], self._handlers)
 
 
-def _message(each: Ended) -> Message[Any]:
-    """The message of an outcome. Its id names the task, its cause and the turn: the same outcome gives the same ids."""
+def message_of(each: Ended) -> Message[Any]:
+    """The message of an outcome. Its id names the task, its cause and the turn: the same outcome gives the same ids.
+
+    A long cause stands as its hash, or a timer that schedules the next one would name a longer cause each time.
+    """
     claimed = each.claimed
+    cause = claimed.cause_id
+    if len(cause) > CAUSE_CHARACTERS_MAX:
+        cause = blake2b(f"{claimed.cause_source}\0{cause}".encode(), digest_size=16).hexdigest()
     return Message(
         payload=Outcome(claimed.kind, claimed.key, claimed.attempts, each.payload, each.result),
-        id=f"{claimed.kind}/{claimed.key}/{claimed.cause_id}/{claimed.attempts}.{claimed.reconciliations}",
-        source=f"task/{claimed.cause_source}",
+        id=f"{claimed.kind}/{claimed.key}/{cause}/{claimed.attempts}.{claimed.reconciliations}",
+        source=f"task/{claimed.kind}",
         type=f"task/{claimed.kind}",
         time=claimed.now,
         key=claimed.root,
