@@ -45,9 +45,9 @@ async def create_database(admin_url: str, service: str, name: str | None = None)
     return database
 
 
-async def migrated_database(admin_url: str, service: str) -> Database:
+async def migrated_database(admin_url: str, service: str, name: str | None = None) -> Database:
     """The database of a service, up to date."""
-    database = await create_database(admin_url, service)
+    database = await create_database(admin_url, service, name)
     await migrate(database.owner_url, service)
     return database
 

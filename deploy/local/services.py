@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import sys
 import urllib.request
@@ -28,7 +29,12 @@ async def prepare(
 ) -> dict[str, Database]:
     """Create what is missing: every topic, and a migrated database with its roles per service."""
     await create_topics(kafka, plan(), prefix=prefix, partitions=partitions)
-    return {name: await migrated_database(postgres, name) for name in services}
+    return {name: await migrated_database(postgres, name, database_name(prefix, name)) for name in services}
+
+
+def database_name(prefix: str, service: str) -> str:
+    """Whoever has topics of its own has databases of its own: `demo-1f.` and billing give demo_1f_billing."""
+    return re.sub(r"[^a-z0-9]+", "_", prefix) + service
 
 
 class Service(Program):

@@ -5,6 +5,7 @@ DEMO_CUSTOMERS (150) and DEMO_STAFF (50) say how many people there are, DEMO_SEE
 
 import asyncio
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy.local.databases import drop_databases
 from deploy.local.demo.evidence import gather
 from deploy.local.demo.month import run_month
 from deploy.local.demo.portrait import Card, Door, portraits
@@ -22,6 +24,7 @@ from deploy.local.demo.world import Restless, World
 from deploy.local.processes import ROOT, StartError
 from deploy.local.stack import exit_on_signals, lock_folder
 from deploy.local.system import System
+from deploy.local.topics import delete_topics, plan
 
 FOLDER = ROOT / ".kello" / "demo"
 LOG_LINES = 15
@@ -36,7 +39,8 @@ def main() -> int:
     )
     try:
         _remove_what_was(FOLDER)
-        with _running(System(FOLDER, screen.say), screen) as system:
+        system = System(FOLDER, screen.say, prefix=_prefix())
+        with _leaving_no_trace(system), _running(system, screen):
             return asyncio.run(_demonstrate(written, system, screen))
     except (StartError, Restless, ExceptionGroup) as error:
         screen.say(f"It failed: {_told(error)}")
@@ -92,12 +96,32 @@ def _world_of(system: System) -> World:
     )
 
 
+def _prefix() -> str:
+    """On servers that are somebody else's, topics and databases of our own."""
+    is_theirs = os.environ.get("KELLO_KAFKA") or os.environ.get("KELLO_POSTGRES")
+    return f"demo-{secrets.token_hex(4)}." if is_theirs else ""
+
+
 @contextmanager
-def _running(system: System, screen: Screen) -> Iterator[System]:
+def _leaving_no_trace(system: System) -> Iterator[None]:
+    """Servers that are somebody else's are left as they were."""
+    try:
+        yield
+    finally:
+        if system.prefix and not system.stack.broker:
+            names = [system.prefix + topic.name for topic in plan()]
+            asyncio.run(delete_topics(system.stack.kafka, names))
+        if system.prefix and not system.stack.server:
+            names = [database.name for database in system.databases.values()]
+            asyncio.run(drop_databases(system.stack.postgres, names))
+
+
+@contextmanager
+def _running(system: System, screen: Screen) -> Iterator[None]:
     """The system, with its stop announced: it takes a moment."""
     with system:
         try:
-            yield system
+            yield
         finally:
             screen.say("Stopping")
 
