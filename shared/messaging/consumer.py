@@ -56,6 +56,7 @@ class Consumer:
         self._reader = Reader(intake.handlers)
         self._slot: asyncio.Queue[Batch] = asyncio.Queue(maxsize=1)
         self._is_draining = False
+        self._has_left = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
         self._broker = KafkaBroker(
             settings.kafka_servers,
@@ -109,7 +110,10 @@ class Consumer:
             await self._stop(saver, keeper)
 
     async def drain(self) -> None:
-        """Takes nothing more in, saves what is in hand, tells Kafka how far that was, and ends `run`."""
+        """Takes nothing more in, saves what is in hand, tells Kafka how far that was, leaves the group and ends `run`.
+
+        A member that does not leave keeps its partitions from the others until its session ends.
+        """
         self._is_draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_seconds):
@@ -117,6 +121,9 @@ class Consumer:
                 await self._claims.tell_kafka()
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(3 * CALL_SECONDS):
+                await self._has_left.wait()
 
     @property
     def is_consuming(self) -> bool:
@@ -232,6 +239,7 @@ class Consumer:
         with suppress(TimeoutError, KafkaError):
             async with asyncio.timeout(2 * CALL_SECONDS):
                 await self._broker.stop()
+        self._has_left.set()
 
 
 class _Forgetful(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka's class is untyped
