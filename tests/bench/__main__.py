@@ -18,6 +18,7 @@ from tests.bench.report import Figure
 from tests.bench.stage import STATE, Stage, opened
 
 SECTIONS = ("throughput", "latency", "backlog", "growth", "cost", "mails", "journey", "payslips", "starting")
+WIDTH = 160
 ASSUMED_PER_SECOND = 10_000.0
 """What latency and backlog are measured against where throughput is not."""
 
@@ -26,7 +27,7 @@ def main() -> int:
     exit_on_signals()
     options = _arguments().parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # topics that are a moment old: it tries again
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     say = partial(console.print, style="dim", highlight=False)
     try:
         with opened(quick=options.quick, say=say) as stage:

@@ -22,7 +22,7 @@ from tests.bench.stage import ROOT, Ground
 from tests.bench.wire import Record, publish, record_of
 
 SERVICES = ("billing", "customer", "notify", "payroll")
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 ALL_TOPICS = tuple(topic.name for topic in plan())
 
 

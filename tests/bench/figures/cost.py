@@ -78,7 +78,7 @@ async def _look(ground: Ground) -> Spent:
     (service,) = ground.programs
     assert isinstance(service, Service)
     metrics = await asyncio.to_thread(_metrics, service.url)
-    connection = await asyncpg.connect(ground.stage.database_url(ground.databases[0]))
+    connection = await asyncpg.connect(ground.stage.postgres)
     try:
         row = await connection.fetchrow(
             """
@@ -86,10 +86,11 @@ async def _look(ground: Ground) -> Spent:
                 coalesce(sum(calls) FILTER (WHERE query ~ $2), 0) AS relay,
                 pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS wal
             FROM pg_stat_statements AS s JOIN pg_roles AS r ON r.oid = s.userid
-            WHERE r.rolname = $1 AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            WHERE r.rolname = $1 AND s.dbid = (SELECT oid FROM pg_database WHERE datname = $3)
             """,
             service.name,
             NOT_OF_THE_BATCH,
+            ground.databases[0],
         )
     finally:
         await connection.close()
@@ -108,7 +109,7 @@ def _metrics(url: str) -> dict[str, float]:
 def _counting_statements(stage: Stage) -> Iterator[None]:
     """Restarts PostgreSQL with pg_stat_statements, for this alone: counting costs a little."""
     asyncio.run(_preload(stage, "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'"))
-    asyncio.run(stage.execute("template1", "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"))
+    asyncio.run(stage.execute("postgres", "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"))
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ CALCULATED = "SELECT count(*) FROM payroll_run WHERE state = 'calculated'"
 
 
 def measure(stage: Stage) -> list[Figure]:
-    """Seconds, at 7,000 employees; a quick run takes a tenth of them and a tenth of the goal."""
+    """Seconds, at 7,000 employees; a quick run takes a tenth of them, and has no goal."""
     staff = 700 if stage.quick else 7_000
     stage.say(f"{staff:,} payslips")
     with stage.ground(ALL_TOPICS) as ground:
@@ -36,7 +36,7 @@ def measure(stage: Stage) -> list[Figure]:
         paid = kello.until(lambda: kello.count("payroll", PAID) >= staff, "all payments", PATIENCE_SECONDS)
         told = kello.until(lambda: kello.sink.mails()[0] >= staff, "all mails", PATIENCE_SECONDS)
         _check(kello, staff)
-    goal = Goal(20 * staff / 7_000, at_least=False)
+    goal = None if stage.quick else Goal(20, at_least=False)
     return [
         Figure(f"{staff:,} payslips: calculated", "s", (calculated - began,)),
         Figure(f"{staff:,} payslips: last SalaryPaid", "s", (paid - began,), goal),
