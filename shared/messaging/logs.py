@@ -65,6 +65,7 @@ def configure(service: str, level: str) -> None:
         )
     )
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("faststream").setLevel(logging.ERROR)  # it warns that topics are not made by the way
 
 
 def _with_service(service: str) -> structlog.typing.Processor:

@@ -111,19 +111,23 @@ async def _insert(tx: Tx, tasks: Sequence[tuple[Task, Message[Any]]], now: datet
 
 
 async def claim_due(pool: Pool, kind: str, limit: int, lease: UUID, lease_seconds: float) -> list[Claimed]:
-    """Starts tasks whose time has come. The commit of this is the mark "started"."""
+    """Starts tasks whose time has come, at most `limit`. The commit of this is the mark "started".
+
+    MATERIALIZED, since a plan that joins may run the choice again for each row, and then takes more than the limit.
+    """
     rows = await pool.fetch(
         """
-        UPDATE messaging.task AS t
-        SET state = 'started', attempts = attempts + 1, lease = $3,
-            lease_until = clock_timestamp() + make_interval(secs => $4)
-        FROM (
+        WITH due AS MATERIALIZED (
             SELECT kind, key FROM messaging.task
             WHERE kind = $1 AND state = 'waiting' AND due_at <= messaging.kello_now()
             ORDER BY due_at
             LIMIT $2
             FOR UPDATE SKIP LOCKED
-        ) AS due
+        )
+        UPDATE messaging.task AS t
+        SET state = 'started', attempts = attempts + 1, lease = $3,
+            lease_until = clock_timestamp() + make_interval(secs => $4)
+        FROM due
         WHERE t.kind = due.kind AND t.key = due.key
         RETURNING t.*, messaging.kello_now() AS now
         """,
@@ -139,16 +143,17 @@ async def claim_unknown(pool: Pool, kind: str, limit: int, lease: UUID, lease_se
     """Takes tasks whose outcome nobody knows, to ask about them. By real time: a provider does not live in ours."""
     rows = await pool.fetch(
         """
-        UPDATE messaging.task AS t
-        SET state = 'asking', reconciliations = reconciliations + 1, lease = $3,
-            lease_until = clock_timestamp() + make_interval(secs => $4)
-        FROM (
+        WITH due AS MATERIALIZED (
             SELECT kind, key FROM messaging.task
             WHERE kind = $1 AND state = 'unknown' AND due_at <= clock_timestamp()
             ORDER BY due_at
             LIMIT $2
             FOR UPDATE SKIP LOCKED
-        ) AS due
+        )
+        UPDATE messaging.task AS t
+        SET state = 'asking', reconciliations = reconciliations + 1, lease = $3,
+            lease_until = clock_timestamp() + make_interval(secs => $4)
+        FROM due
         WHERE t.kind = due.kind AND t.key = due.key
         RETURNING t.*, messaging.kello_now() AS now
         """,

@@ -247,7 +247,7 @@ class TaskRunner:
             while not self._draining:
                 wake.clear()
                 free = limit - len(calls)
-                claimed = await self._claim(kind, free) if free and (is_time or 4 * free >= limit) else []
+                claimed = await self._claim(kind, free) if free > 0 and (is_time or 4 * free >= limit) else []
                 for each in claimed:
                     call = group.create_task(self._call(kind, each))
                     calls.add(call)

@@ -1,6 +1,7 @@
 """The probe's own topics and database."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_hex
 
@@ -36,6 +37,13 @@ def probe_topics() -> list[Topic]:
 @pytest.fixture
 async def kello(stack: Stack, tmp_path: Path) -> AsyncIterator[Kello]:
     """Kello with the probe alone."""
+    async with Sandboxes(tmp_path / "sandboxes") as sandboxes, probe_kello(stack, sandboxes) as kello:
+        yield kello
+
+
+@asynccontextmanager
+async def probe_kello(stack: Stack, sandboxes: Sandboxes) -> AsyncIterator[Kello]:
+    """The probe's topics on some servers, and its database when it is asked for; all gone at the end."""
     prefix = f"probe-{token_hex(4)}."
     made: list[str] = []
     migrations = [
@@ -49,9 +57,8 @@ async def kello(stack: Stack, tmp_path: Path) -> AsyncIterator[Kello]:
         return await clone_database(stack.postgres, service, template, made[-1])
 
     names = await create_topics(stack.kafka, probe_topics(), prefix=prefix)
-    async with Sandboxes(tmp_path / "sandboxes") as sandboxes:
-        kello = Kello(stack.kafka, prefix, database, sandboxes)
-        yield kello
-        await kello.close()
+    kello = Kello(stack.kafka, prefix, database, sandboxes)
+    yield kello
+    await kello.close()
     await delete_topics(stack.kafka, names)
     await drop_databases(stack.postgres, made)

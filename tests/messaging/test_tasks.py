@@ -12,6 +12,7 @@ import pytest
 
 from deploy.local.sandboxes import Behaviour
 from shared.harness.kello import Kello
+from shared.messaging import task_store
 from shared.messaging.handlers import Handlers
 from shared.messaging.tasks import TaskKind, TaskRunner
 from tests.messaging import probe
@@ -60,6 +61,26 @@ async def test_every_way_of_a_provider_ends_in_one_effect_and_the_truth(kello: K
         assert list(dict.fromkeys(told)) == expected, token  # unknown may be told twice
         assert captures(kello, token) == captured, token
     assert not await tasks(kello)
+
+
+async def test_no_more_is_claimed_than_may_be_called_at_once(kello: Kello) -> None:
+    """Whatever plan PostgreSQL makes of the claim."""
+    await kello.rows(
+        "probe",
+        """
+        INSERT INTO messaging.task (kind, key, root, payload, due_at, cause_source, cause_id, correlation_id, state)
+        SELECT 'pay', n || state, 'r', '{}', now(), 's', 'i', 'c', state
+        FROM generate_series(1, 300) AS n, unnest(ARRAY['waiting', 'unknown']) AS state
+        """,
+    )
+    connection: Any = await asyncpg.connect((await kello.database("probe")).url)
+    try:
+        for method in ("hashjoin", "mergejoin", "indexscan", "bitmapscan", "material", "memoize"):
+            await connection.execute(f"SET enable_{method} = off")
+            assert len(await task_store.claim_due(connection, "pay", 7, uuid4(), 30)) == 7
+            assert len(await task_store.claim_unknown(connection, "pay", 7, uuid4(), 30)) == 7
+    finally:
+        await connection.close()
 
 
 async def test_a_slow_provider_does_not_slow_the_partition(kello: Kello) -> None:
