@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 from deploy.local.databases import drop_databases
 from deploy.local.demo.evidence import gather
@@ -20,7 +21,7 @@ from deploy.local.demo.portrait import Card, Door, portraits
 from deploy.local.demo.proof import Finding, proof
 from deploy.local.demo.screen import Screen
 from deploy.local.demo.script import Script, script
-from deploy.local.demo.world import Restless, World
+from deploy.local.demo.world import POLL_SECONDS, Restless, Watch, World
 from deploy.local.processes import ROOT, StartError
 from deploy.local.stack import exit_on_signals, lock_folder
 from deploy.local.system import System
@@ -28,6 +29,7 @@ from deploy.local.topics import delete_topics, plan
 
 FOLDER = ROOT / ".kello" / "demo"
 LOG_LINES = 15
+AT_WORK_SECONDS = 10.0
 EXIT_BROKEN, EXIT_BAD_SETTINGS = 1, 64
 
 
@@ -48,27 +50,33 @@ def main() -> int:
 
 
 async def _demonstrate(written: Script, system: System, screen: Screen) -> int:
-    world = _world_of(system)
+    async with _world_of(system).watched() as watch:
 
-    async def on_day(day: int) -> None:
-        if day == written.killed_on:
-            screen.say(f"Day {day + 1}: killing {written.victim} with SIGKILL, and starting it again")
-            system.services[written.victim].kill()
-            system.services[written.victim].launch()
+        async def on_day(day: int) -> None:
+            if day == written.killed_on:
+                await _is_at_work(watch, written.victim)
+                screen.say(f"Day {day + 1}: killing {written.victim} with SIGKILL, and starting it again")
+                system.services[written.victim].kill()
+                system.services[written.victim].launch()
 
-    try:
-        sent = await run_month(written, world, screen, on_day)
-    except BaseException:
-        _say_who_is_gone(system, screen)
-        raise
-    async with world.watched() as watch:
+        try:
+            sent = await run_month(written, watch.world, screen, on_day)
+        except BaseException:
+            _say_who_is_gone(system, screen)
+            raise
         with screen.phase("Reading every topic, every database and the world outside"):
-            evidence = await gather(watch, sent, written.people)
-            findings = await proof(evidence, screen.show)
+            findings = await proof(await gather(watch, sent, written.people), screen.show)
     screen.table(findings)
     for card in await _cards(written, system):
         screen.card(card.title, card.text)
     return _verdict(findings, screen)
+
+
+async def _is_at_work(watch: Watch, service: str) -> None:
+    """Wait until a service has taken in something, so that there is a middle to kill it in; not for ever."""
+    deadline = monotonic() + AT_WORK_SECONDS
+    while monotonic() < deadline and not sum((await watch.offsets(service)).values()):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _cards(written: Script, system: System) -> list[Card]:
