@@ -189,7 +189,7 @@ CONTENDERS = (
     Contender(
         "faust-streaming",
         "at least once; state in its tables, no database",
-        stateful("faust_tables", peers.python, ("accounts", "numbers", "ledger")),
+        stateful("faust_tables", peers.python, ("accounts", "numbers", "invoices", "entries")),
         is_exact=False,
         share=0.3,
         missing=lambda: peers.missing("faust"),

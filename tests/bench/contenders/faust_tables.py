@@ -2,8 +2,8 @@
 
 At least once, its default: after a crash purchases are billed again, and the table may have counted them already. It
 has `exactly_once`, by Kafka transactions, which its own documentation calls experimental. Order per partition is kept.
-There is no database: accounts, numbers and the ledger's sums are the tables, invoices are what is on the topic. Its
-numbers are gapless within a partition, for a table is cut like its topic.
+There is no database: accounts, numbers, invoices and entries of the ledger are its tables. What was billed is billed no
+second time. Numbers are gapless within a partition, for a table is cut like its topic.
 """
 
 from typing import Any
@@ -35,7 +35,8 @@ purchases = app.topic(place.topic_in, value_type=bytes, key_type=bytes)
 issued = app.topic(place.topic_out, value_type=bytes, key_type=bytes)
 accounts = app.Table("accounts", default=int, partitions=PARTITIONS, key_type=str, value_type=int)
 numbers = app.Table("numbers", default=int, partitions=PARTITIONS, key_type=str, value_type=int)
-ledger = app.Table("ledger", default=int, partitions=PARTITIONS, key_type=str, value_type=int)
+invoices = app.Table("invoices", partitions=PARTITIONS, key_type=str, value_type=dict)
+entries = app.Table("entries", partitions=PARTITIONS, key_type=str, value_type=list)
 
 
 @app.agent(purchases)
@@ -43,13 +44,16 @@ async def bill_purchases(stream: Any) -> None:
     async for event in stream.events():
         purchase = orjson.loads(event.value)
         found = event.headers
+        if purchase["purchase_id"] in invoices:
+            continue
         bill = bill_of(purchase)
         cause, customer = UUID(purchase["purchase_id"]), purchase["customer_id"]
         accounts[customer] += bill.total
         series = f"{SERIES}/{event.message.partition}"
         numbers[series] += 1
-        for account, amount in bill.postings:
-            ledger[f"{account}/{event.message.partition}"] += amount
+        lines = {"number": numbers[series], "lines": bill.lines, "net": bill.net, "tax": bill.tax}
+        invoices[purchase["purchase_id"]] = lines
+        entries[str(derived(cause, 2))] = list(bill.postings)
         ids = derived(cause, 1), uuid5(UUID(customer), purchase["currency"])
         told = {**invoice_issued(purchase, bill, numbers[series], ids), "series": series}
         headers = headers_of(derived(cause, 3), ids[0], found["ce_time"], found["ce_id"])

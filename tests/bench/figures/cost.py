@@ -21,8 +21,12 @@ SIZES = {1: 300, 10: 2_000, 100: 8_000, 1000: 20_000}
 """The largest batch allowed, and how many purchases are billed so."""
 COUNTED = re.compile(r"^kello_batch_records_(count|sum)\{.*\} (\S+)$", re.MULTILINE)
 
-NOT_OF_THE_BATCH = r"relay_position|outbox AS o|inbox_turn|messaging\.task GROUP|count\(\*\) AS rows"
-"""The relay's statements and those of the house-keeping: they come by their own clock."""
+OF_THE_RELAY = "relay_position|FROM messaging.outbox"
+OF_WATCH_AND_TASKS = r"^\s*(SELECT since|SELECT kind, state|SELECT count|SELECT topic, partition|UPDATE messaging.task)"
+OF_CLAIMS = r"^\s*(INSERT INTO messaging.consumer_offset|SELECT o.topic)"
+OF_ASYNCPG = "RESET ALL|pg_advisory|pg_try_advisory|CLOSE ALL|UNLISTEN|typeinfo_tree|current_setting"
+NOT_OF_THE_BATCH = f"{OF_THE_RELAY}|{OF_WATCH_AND_TASKS}|{OF_CLAIMS}|{OF_ASYNCPG}"
+"""Statements that come by their own clock, or when a connection is lent out."""
 
 
 @dataclass(frozen=True, slots=True)
