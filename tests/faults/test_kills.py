@@ -15,7 +15,7 @@ import pytest
 
 from shared.harness.kello import Kello
 from tests.messaging import probe
-from tests.messaging.conftest import kello as kello
+from tests.messaging.conftest import kello as kello  # noqa: PLC0414 - the fixture of the probe
 from tests.messaging.probe import Paid
 from tests.messaging.sending import add, assert_told_exactly_once, distinct, header
 

@@ -25,7 +25,8 @@ def headers_of(payload: Payload, **changes: bytes | str | None) -> Headers:
     """The headers of a good record, with some replaced: `ce_id=None` makes one null, `ce_id="-"` leaves it out."""
     envelope = Envelope(str(uuid4()), "tests", payload.ce_type, datetime.now(UTC), payload.subject)
     found: dict[str, bytes | None] = dict(headers(envelope))
-    for name, value in changes.items():
+    for word, value in changes.items():
+        name = "content-type" if word == "content_type" else word
         if value == "-":
             del found[name]
         else:

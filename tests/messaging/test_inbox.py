@@ -7,13 +7,14 @@ from shared.harness.kello import Kello
 from shared.messaging import inbox
 from shared.messaging.database import connect_pool
 from shared.messaging.inbox import Identity
+from shared.schemas.answers import Accepted, Rejected
 from tests.messaging import probe
 from tests.messaging.probe import Added
 from tests.messaging.sending import add, assert_told_exactly_once, header, headers_of, totals
 
 
 class OtherAccepted(
-    probe.Accepted,
+    Accepted,
     type="kello.other.command-accepted.v1",
     topic="probe.events",
     key="key",
@@ -23,7 +24,7 @@ class OtherAccepted(
 
 
 class OtherRejected(
-    probe.Rejected,
+    Rejected,
     type="kello.other.command-rejected.v1",
     topic="probe.events",
     key="key",
@@ -98,7 +99,7 @@ async def test_the_inbox_turns_and_knows_the_previous_table(kello: Kello) -> Non
 
     async with pool:
         assert await known("a", "b") == set()
-        assert not await inbox.turn_over(pool, 3600)
+        assert not await inbox.turn_over(pool, 1e9)
         assert await inbox.turn_over(pool, 1e-6)
         assert await known("a", "c") == {"a"}
         assert await inbox.turn_over(pool, 1e-6)

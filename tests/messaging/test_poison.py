@@ -65,18 +65,18 @@ SPOILED = [
     raw("an unknown type", "unknown-type", ce_type="kello.probe.nothing.v1"),
     raw("an unknown version", "unknown-type", ce_type="kello.probe.add.v9"),
     raw("a type that belongs elsewhere", "wrong-topic", ce_type=Noted.ce_type),
-    raw("XML", "content-type-not-json", **{"content-type": b"text/xml"}),
+    raw("XML", "content-type-not-json", content_type=b"text/xml"),
     raw(
         "an envelope that is none",
         "malformed-envelope",
         value=b"[]",
-        **{"content-type": "application/cloudevents+json"},
+        content_type="application/cloudevents+json",
     ),
     raw(
         "an envelope with bottomless data",
         "TypeError",
         value=orjson.dumps(structured())[:-1] + b', "data": ' + b"[" * 400 + b"]" * 400 + b"}",
-        **{"content-type": "application/cloudevents+json"},
+        content_type="application/cloudevents+json",
     ),
     Raw("nothing at all", "missing-ce_specversion", None, b""),
     Raw("headers of 500 kB", "missing-ce_specversion", b"1", b"k", [("big", b"x" * 500_000)]),
@@ -146,7 +146,7 @@ async def test_a_mended_command_gets_an_answer_of_its_own(kello: Kello) -> None:
 async def test_what_is_odd_and_not_wrong_is_taken(kello: Kello) -> None:
     large = add(text="x" * (MIB - 200))
     late, null, binary, twice, unknown = add(), add(), add(), add(), add()
-    odd = [
+    odd: list[tuple[Add, dict[str, bytes | str | None]]] = [
         (large, {}),
         (late, {"ce_time": "1999-12-31T23:59:59+14:00"}),
         (null, {"ce_subject": None, "traceparent": None, "other": None}),

@@ -1,4 +1,4 @@
-"""The small functions that everything rests on: derived ids, where a key goes, how batches are cut, how long to wait."""
+"""The small functions that everything rests on: derived ids, where a key goes, how batches are cut, the wait."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from shared.messaging.decision import Ids
 from shared.messaging.offsets import Advance, Partition
 from shared.messaging.received import Batch, Received
-from shared.messaging.topics import partition_of
 from shared.messaging.tasks import TaskKind
+from shared.messaging.topics import partition_of
 
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2199, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
 texts = st.text(min_size=1, max_size=20)

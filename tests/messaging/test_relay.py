@@ -1,7 +1,8 @@
-"""The outbox and its relay: in order for each key, once by id, whatever dies; nothing blocks what has nothing to do with it."""
+"""The outbox and its relay: in order for each key, once by id, whatever dies; nothing blocks another's way."""
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -99,7 +100,7 @@ async def test_a_missing_topic_blocks_its_own_rows_alone(kello: Kello) -> None:
         await asyncio.sleep(1)
         for n in range(3):
             await insert(kello, "probe.events", "free")
-            await kello.until(lambda n=n: published(kello, "free", n + 1), "the other topic goes on", within=5)
+            await kello.until(partial(published, kello, "free", n + 1), "the other topic goes on", within=5)
     (left,) = await kello.rows("probe", "SELECT count(*) AS n FROM messaging.outbox")
     assert left["n"] == 9000
 

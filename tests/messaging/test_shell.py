@@ -1,4 +1,4 @@
-"""The shell: settings that are wrong, health, the watchdog, a drain that leaves nothing, logs that tell nothing of anybody."""
+"""The shell: wrong settings, health, the watchdog, a drain that leaves nothing, logs that tell of nobody."""
 
 import asyncio
 import os
@@ -83,9 +83,9 @@ async def test_the_watchdog_ends_a_process_in_which_nothing_moves(
 
     monkeypatch.setattr(probe, "save", never)
     service = probe.service()
+    await kello.publish(add())
     with pytest.raises(Stuck):
         async with kello.running_service(service, watchdog_seconds=1, drain_timeout_seconds=0.1) as process:
-            await kello.publish(add())
             await kello.until(lambda: has_stopped(process), "the watchdog")
 
 
@@ -119,7 +119,7 @@ async def test_a_drain_leaves_nothing_in_hand(kello: Kello) -> None:
 
 async def test_missing_topics_are_not_made_by_the_way(kello: Kello) -> None:
     service = replace(probe.service(), consumes=("probe.commands", "nowhere.commands"))
-    with pytest.raises(TopicsMissing, match="nowhere.commands: kello topics apply"):
+    with pytest.raises(TopicsMissing, match=r"nowhere\.commands: kello topics apply"):
         async with kello.running_service(service, start_timeout_seconds=1):
             pass
     assert not await kello._partitions("nowhere.commands")
@@ -127,7 +127,7 @@ async def test_missing_topics_are_not_made_by_the_way(kello: Kello) -> None:
 
 async def test_a_look_at_kafka_that_fails_says_why(kello: Kello) -> None:
     """And not that it was cancelled, which nobody did."""
-    settings = ServiceSettings(**{**await kello.settings("probe")})
+    settings = ServiceSettings(**await kello.settings("probe"))
     connection = await asyncpg.connect(settings.database_url)
     await connection.close()
     for _ in range(5):

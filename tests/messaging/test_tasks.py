@@ -1,8 +1,8 @@
-"""Tasks: one effect at the provider whatever is lost on the way, timers by the business clock, nothing waits for a slow one."""
+"""Tasks: one effect at the provider whatever is lost on the way, timers, no queue behind a slow call."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
@@ -205,7 +205,7 @@ async def test_a_task_that_cannot_be_read_stops_nobody(kello: Kello) -> None:
             "probe",
             """
             INSERT INTO messaging.task (kind, key, root, payload, due_at, cause_source, cause_id, correlation_id)
-            VALUES ('pay', 'broken', 'r', '{}', now(), 's', 'i', 'c'), ('remind', 'broken', 'r', '{}', now(), 's', 'i', 'c')
+            SELECT kind, 'broken', 'r', '{}', now(), 's', 'i', 'c' FROM unnest(ARRAY['pay', 'remind']) AS kind
             """,
         )
 
@@ -218,6 +218,6 @@ async def test_a_task_that_cannot_be_read_stops_nobody(kello: Kello) -> None:
 
 
 def test_a_task_without_a_decision_is_found_at_the_start() -> None:
+    unit: Any = None
     with pytest.raises(TypeError, match="without"):
-        unit: Any = None
         TaskRunner(unit, unit, Handlers(), [TaskKind("nobody", probe.Reminder)])
