@@ -9,11 +9,16 @@ from pydantic import TypeAdapter
 
 from services.billing.domain.invoice import Bill, CauseKind, Invoice, Issue
 from services.billing.store.columns import columns
-from shared.messaging.database import Row, Tx, expect_rows
+from shared.messaging.database import COMMAND_TIMEOUT_SECONDS, Row, Tx, expect_rows
 from shared.messaging.working_set import Changed
 from shared.schemas.billing import BillTo, InvoiceLine
 
 LINES = TypeAdapter(tuple[InvoiceLine, ...])
+INSERTED = (
+    *("id", "customer_id", "currency", "cause_kind", "cause_id", "ordered_at", "payment_token"),
+    *("lines", "net", "tax", "total", "status", "place", "paid", "version"),
+    *("account_id", "legal_entity", "year", "lane", "number", "printed", "issued_on", "due_on", "bill_to"),
+)
 _NOT_ISSUED = (None,) * 9
 
 
@@ -41,35 +46,8 @@ async def unpaid_invoices_of(tx: Tx, customer_ids: Collection[UUID]) -> list[Inv
 
 
 async def insert_invoices(tx: Tx, invoices: Sequence[Invoice]) -> None:
-    bills = [each.bill for each in invoices]
-    await tx.execute(
-        """
-        INSERT INTO invoice (
-            id, customer_id, currency, cause_kind, cause_id, ordered_at, payment_token, lines, net, tax, total,
-            status, place, paid, version,
-            account_id, legal_entity, year, lane, number, printed, issued_on, due_on, bill_to
-        )
-        SELECT * FROM unnest(
-            $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::jsonb[],
-            $9::bigint[], $10::bigint[], $11::bigint[],
-            $12::text[], $13::integer[], $14::bigint[], $15::bigint[],
-            $16::uuid[], $17::text[], $18::integer[], $19::integer[], $20::bigint[], $21::text[], $22::date[],
-            $23::date[], $24::jsonb[]
-        )
-        """,
-        [bill.id for bill in bills],
-        [bill.customer_id for bill in bills],
-        [bill.currency for bill in bills],
-        [bill.cause_kind for bill in bills],
-        [bill.cause_id for bill in bills],
-        [bill.ordered_at for bill in bills],
-        [_kept_token(each) for each in invoices],
-        [_json([line.__dict__ for line in bill.lines]) for bill in bills],
-        [bill.net for bill in bills],
-        [bill.tax for bill in bills],
-        [bill.total for bill in bills],
-        *_progress_columns(invoices),
-        *_issue_columns(invoices),
+    await tx.copy_records_to_table(
+        "invoice", columns=INSERTED, records=[_record(each) for each in invoices], timeout=COMMAND_TIMEOUT_SECONDS
     )
 
 
@@ -101,6 +79,29 @@ async def update_invoices(tx: Tx, changed: Sequence[Changed[Invoice]]) -> None:
         *_issue_columns(after),
     )
     expect_rows(status, len(changed))
+
+
+def _record(invoice: Invoice) -> tuple[Any, ...]:
+    """An invoice in the order of INSERTED."""
+    bill = invoice.bill
+    return (
+        bill.id,
+        bill.customer_id,
+        bill.currency,
+        bill.cause_kind,
+        bill.cause_id,
+        bill.ordered_at,
+        _kept_token(invoice),
+        _json([line.__dict__ for line in bill.lines]),
+        bill.net,
+        bill.tax,
+        bill.total,
+        invoice.status,
+        invoice.place,
+        invoice.paid,
+        invoice.version,
+        *(_NOT_ISSUED if invoice.issue is None else _issue_row(invoice.issue)),
+    )
 
 
 def _kept_token(invoice: Invoice) -> str | None:
