@@ -4,6 +4,7 @@
 STATE := .kello
 PYTHON := $(STATE)/venv/bin/python
 ARGS ?=
+WORKERS ?= 4
 
 # The first Python that is new enough; python3 itself where none is, so that the message names it.
 FIND_PYTHON = for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -20,7 +21,7 @@ demo: $(STATE)/environment  ## the whole system at work: a scripted month, and t
 	@$(PYTHON) -m deploy.local.demo $(ARGS)
 
 test: $(STATE)/environment  ## every test, on a real Kafka and PostgreSQL (ARGS="tests/billing -k paid" for some)
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 faults: $(STATE)/environment  ## kill services at random moments for two minutes (FAULTS_SECONDS), and prove that it did no harm
 	@FAULTS_SECONDS=$${FAULTS_SECONDS:-120} FAULTS_CUSTOMERS=$${FAULTS_CUSTOMERS:-500} $(PYTHON) -m pytest -s tests/faults $(ARGS)
