@@ -7,17 +7,18 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 from rich.console import Console
 
 from deploy.local.processes import StartError
 from deploy.local.stack import FolderInUse, exit_on_signals
 from tests.bench import report
-from tests.bench.figures import backlog, cost, growth, journey, latency, mails, payslips, starting, throughput
+from tests.bench.figures import backlog, cost, growth, journey, latency, machine, mails, payslips, starting, throughput
 from tests.bench.report import Figure
 from tests.bench.stage import STATE, Stage, opened
 
-SECTIONS = ("throughput", "latency", "backlog", "growth", "cost", "mails", "journey", "payslips", "starting")
+SECTIONS = ("machine", "throughput", "latency", "backlog", "growth", "cost", "mails", "journey", "payslips", "starting")
 WIDTH = 160
 ASSUMED_PER_SECOND = 10_000.0
 """What latency and backlog are measured against where throughput is not."""
@@ -59,6 +60,7 @@ def _measure(stage: Stage, sections: Sequence[str]) -> list[Figure]:
         return next((f.median for f in figures if f.name == "Kello, one process" and f.median), ASSUMED_PER_SECOND)
 
     measures: dict[str, Callable[[], list[Figure]]] = {
+        "machine": lambda: machine.measure(stage),
         "throughput": lambda: throughput.measure(stage),
         "latency": lambda: latency.measure(stage, maximum()),
         "backlog": lambda: backlog.measure(stage, maximum()),
@@ -71,7 +73,9 @@ def _measure(stage: Stage, sections: Sequence[str]) -> list[Figure]:
     }
     for section in SECTIONS:
         if section in sections:
+            began = monotonic()
             figures += _attempted(section, measures[section], stage)
+            stage.say(f"{section}: {monotonic() - began:.0f} s")
     return figures
 
 
