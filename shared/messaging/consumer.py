@@ -118,7 +118,7 @@ class Consumer:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_seconds):
                 await self._slot.join()
-                await self._claims.tell_kafka()
+                await self._attempted(self._claims.tell_kafka)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(None)
         with suppress(TimeoutError):

@@ -162,3 +162,18 @@ async def test_a_process_says_everything_in_json_and_nothing_of_anybody(kello: K
     assert all(line["service"] == "probe" for line in lines)
     assert b"example.org" not in out + err
     assert not err
+
+
+async def test_a_drain_ends_well_although_the_group_has_gone_on_without_us(kello: Kello) -> None:
+    command = add()
+    async with kello.running_service(probe.service()) as process:
+        await kello.publish(command)
+        await kello.settled()
+        assert process._claims is not None
+        kafka = process._claims.kafka()
+        assert kafka is not None
+        kafka._coordinator.generation += 7  # as after a long sleep: the group refuses what we commit
+        process.stop()
+    async with kello.running_service(probe.service()):
+        await kello.settled()
+    await assert_told_exactly_once(kello, {command.counter_id: command.amount})
