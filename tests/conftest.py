@@ -5,36 +5,21 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from deploy.local.databases import Database, clone_database, drop_databases, template_of
-from deploy.local.sandboxes import Sandboxes
+from deploy.local.databases import Database
 from deploy.local.stack import FolderInUse, Stack, lock_folder
-from deploy.local.topics import Topic, create_topics, delete_topics, plan
+from shared.harness.ground import databases_on, kello_on
 from shared.harness.kello import Kello
 
 STATE = Path(__file__).parents[1] / ".kello" / "tests"
-PARTITIONS = 3
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("kello", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kello")
-
-
-@dataclass(frozen=True)
-class Topics:
-    """Every topic of deploy/topics.yaml, made for one test: `topics("sales.events")` is its real name."""
-
-    kafka: str
-    prefix: str
-    planned: tuple[Topic, ...]
-
-    def __call__(self, name: str) -> str:
-        return self.prefix + name
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,34 +53,11 @@ def kafka(stack: Stack) -> str:
     return stack.kafka
 
 
-@pytest.fixture(scope="session")
-def templates() -> dict[str, str]:
-    """The template database of each service that this run has used."""
-    return {}
-
-
 @pytest.fixture
-async def database(stack: Stack, templates: dict[str, str]) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
+async def database(stack: Stack) -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
     """`await database("billing")`: a database of this test alone, migrated, with the roles of the service."""
-    made: list[str] = []
-
-    async def clone(service: str) -> Database:
-        if service not in templates:
-            templates[service] = await template_of(stack.postgres, service)
-        made.append(f"test_{service}_{secrets.token_hex(6)}")
-        return await clone_database(stack.postgres, service, templates[service], made[-1])
-
-    yield clone
-    await drop_databases(stack.postgres, made)
-
-
-@pytest.fixture
-async def topics(stack: Stack) -> AsyncIterator[Topics]:
-    """All topics under a prefix of this test alone, three partitions each."""
-    topics = Topics(stack.kafka, f"test-{secrets.token_hex(4)}.", plan())
-    names = await create_topics(stack.kafka, topics.planned, prefix=topics.prefix, partitions=PARTITIONS)
-    yield topics
-    await delete_topics(stack.kafka, names)
+    async with databases_on(stack) as database:
+        yield database
 
 
 def _remove_what_killed_runs_left() -> None:
@@ -108,11 +70,7 @@ def _remove_what_killed_runs_left() -> None:
 
 
 @pytest.fixture
-async def kello(
-    stack: Stack, topics: Topics, database: Callable[[str], Awaitable[Database]], tmp_path: Path
-) -> AsyncIterator[Kello]:
+async def kello(stack: Stack, tmp_path: Path) -> AsyncIterator[Kello]:
     """Kello for this test: nothing runs yet; `kello.running("billing")` starts what the test needs."""
-    async with Sandboxes(tmp_path / "sandboxes") as sandboxes:
-        kello = Kello(stack.kafka, topics.prefix, database, sandboxes)
+    async with kello_on(stack, tmp_path / "sandboxes") as kello:
         yield kello
-        await kello.close()

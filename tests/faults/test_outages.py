@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from deploy.local.sandboxes import Sandboxes
 from deploy.local.stack import Stack
 from shared.harness.kello import Kello
 from tests.messaging import probe
@@ -36,8 +35,7 @@ async def test_an_outage_parks_nothing(servers: Stack, tmp_path: Path) -> None:
                 expected[counter] += 1
 
     async with (
-        Sandboxes(tmp_path / "sandboxes") as sandboxes,
-        probe_kello(servers, sandboxes) as kello,
+        probe_kello(servers, tmp_path / "sandboxes") as kello,
         kello.running_service(probe.service()),
         kello.running_service(probe.service()),
     ):
@@ -58,5 +56,5 @@ async def test_an_outage_parks_nothing(servers: Stack, tmp_path: Path) -> None:
         await kello.settled(within=60)
         assert not await kello.dead_letters("probe")
         await assert_told_exactly_once(kello, expected)
-        captures = [capture.reference for capture in sandboxes.gateway.captures()]
+        captures = [capture.reference for capture in kello.sandboxes.gateway.captures()]
         assert len(captures) == len(set(captures)) == sum(expected.values())

@@ -1,16 +1,14 @@
 """The probe's own topics and database."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from secrets import token_hex
 
 import pytest
 
-from deploy.local.databases import Database, clone_database, drop_databases, template_of
-from deploy.local.sandboxes import Sandboxes
 from deploy.local.stack import Stack
-from deploy.local.topics import Topic, create_topics, delete_topics
+from deploy.local.topics import Topic
+from shared.harness.ground import kello_on
 from shared.harness.kello import Kello
 from shared.messaging import migrate
 from shared.messaging.migrate import KIT, Migration, migrations_in
@@ -37,28 +35,14 @@ def probe_topics() -> list[Topic]:
 @pytest.fixture
 async def kello(stack: Stack, tmp_path: Path) -> AsyncIterator[Kello]:
     """Kello with the probe alone."""
-    async with Sandboxes(tmp_path / "sandboxes") as sandboxes, probe_kello(stack, sandboxes) as kello:
+    async with probe_kello(stack, tmp_path / "sandboxes") as kello:
         yield kello
 
 
-@asynccontextmanager
-async def probe_kello(stack: Stack, sandboxes: Sandboxes) -> AsyncIterator[Kello]:
+def probe_kello(stack: Stack, folder: Path) -> AbstractAsyncContextManager[Kello]:
     """The probe's topics on some servers, and its database when it is asked for; all gone at the end."""
-    prefix = f"probe-{token_hex(4)}."
-    made: list[str] = []
     migrations = [
         *migrations_in(KIT, Path(migrate.__file__).with_name("migrations")),
         Migration("probe", 1, "initial", probe.SCHEMA.read_text()),
     ]
-
-    async def database(service: str) -> Database:
-        template = await template_of(stack.postgres, service, migrations)
-        made.append(f"test_{service}_{token_hex(6)}")
-        return await clone_database(stack.postgres, service, template, made[-1])
-
-    names = await create_topics(stack.kafka, probe_topics(), prefix=prefix)
-    kello = Kello(stack.kafka, prefix, database, sandboxes)
-    yield kello
-    await kello.close()
-    await delete_topics(stack.kafka, names)
-    await drop_databases(stack.postgres, made)
+    return kello_on(stack, folder, probe_topics(), migrations)

@@ -5,34 +5,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.local.databases import Database, clone_database, drop_databases, template_of
-from deploy.local.sandboxes import Sandboxes
 from deploy.local.stack import Stack
-from deploy.local.topics import create_topics, delete_topics, plan
+from shared.harness.ground import kello_on
 from shared.harness.kello import Kello
 from tests.payroll.company import Company
-
-PARTITIONS = 3
 
 
 @pytest.fixture(scope="module")
 async def running_payroll(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kello]:
     """Topics, a database and a payroll service for the tests of a module, because a start takes longer than a run."""
-    prefix = f"test-{secrets.token_hex(4)}."
-    made: list[str] = []
-
-    async def clone(service: str) -> Database:
-        made.append(f"test_{service}_{secrets.token_hex(6)}")
-        return await clone_database(stack.postgres, service, await template_of(stack.postgres, service), made[-1])
-
-    topics = await create_topics(stack.kafka, plan(), prefix=prefix, partitions=PARTITIONS)
-    async with Sandboxes(tmp_path_factory.mktemp("sandboxes")) as sandboxes:
-        kello = Kello(stack.kafka, prefix, clone, sandboxes)
-        async with kello.running("payroll"):
-            yield kello
-        await kello.close()
-    await delete_topics(stack.kafka, topics)
-    await drop_databases(stack.postgres, made)
+    async with kello_on(stack, tmp_path_factory.mktemp("sandboxes")) as kello, kello.running("payroll"):
+        yield kello
 
 
 @pytest.fixture
