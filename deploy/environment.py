@@ -40,7 +40,7 @@ def make_environment() -> None:
     """Bring .kello/venv to what requirements.lock says, and leave a stamp that says so."""
     state = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
     if not (STAMP.exists() and STAMP.read_text() == state and works(VENV / "bin" / "python")):
-        print("Making the Python environment: about 200 MB the first time, from uv's cache later", flush=True)  # noqa: T201 - says why it takes time
+        print("Making the Python environment: about 125 MB the first time, from uv's cache later", flush=True)  # noqa: T201 - says why it takes time
         uv = find_uv()
         if not works(VENV / "bin" / "python"):
             run(uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(VENV))
