@@ -13,7 +13,7 @@ from rich.console import Console
 
 from deploy.local.processes import StartError
 from deploy.local.stack import FolderInUse, exit_on_signals
-from tests.bench import report
+from tests.bench import peers, purchases, report
 from tests.bench.contest import LIMIT
 from tests.bench.figures import backlog, cost, growth, journey, latency, machine, mails, payslips, starting, throughput
 from tests.bench.race import run
@@ -36,7 +36,7 @@ def main() -> int:
     say = partial(console.print, style="dim", highlight=False)
     try:
         with opened(quick=options.quick, say=say) as stage:
-            conditions = stage.conditions()
+            conditions = {**stage.conditions(), "input": purchases.told(), "peers": peers.versions()}
             say("Warming up the broker and the database")
             run(stage, LIMIT, WARM_UP_PURCHASES, WARM_UP_CUSTOMERS)
             figures = _measure(stage, options.only or SECTIONS)

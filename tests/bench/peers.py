@@ -1,6 +1,7 @@
 """The environment of the peers, apart from Kello's own: one of them asks for an older pydantic than Kello uses."""
 
 import hashlib
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,14 @@ VENV = STATE / "peers"
 def python() -> Path:
     """The peers' interpreter, once `missing` was asked."""
     return VENV / "bin" / "python"
+
+
+def versions() -> str:
+    """Of the peers' libraries, as their lock has them."""
+    pinned = re.findall(
+        r"^(faststream-outbox|faust-streaming|quixstreams)(?:\[\w+\])?==(\S+)", LOCK.read_text(), re.MULTILINE
+    )
+    return ", ".join(f"{name} {number}" for name, number in pinned)
 
 
 @cache

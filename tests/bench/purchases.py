@@ -11,7 +11,7 @@ import orjson
 
 from shared.schemas.envelope import rfc3339
 from tests.bench.contenders.work import bill_of
-from tests.bench.wire import Record
+from tests.bench.wire import PARTITIONS, Record
 
 SEED = 20260131
 PRODUCTS = 200
@@ -45,6 +45,13 @@ def purchases(count: int, customers: int, *, first: int = 0, now: datetime | Non
     for number in range(first, first + count):
         bought = chance.choices(shelf, k=LINES)
         yield _purchase(number, _customer_text(chance.randrange(customers)), bought, time)
+
+
+def told() -> str:
+    """What the input is, for the reader of a table."""
+    sizes = [len(each.value) for each in purchases(1_000, 1_000)]
+    size = sum(sizes) / len(sizes)
+    return f"PurchaseRecorded of {size:.0f} bytes with {LINES} lines, seed {SEED}, on {PARTITIONS} partitions"
 
 
 def _purchase(number: int, customer: str, bought: list[Product], time: bytes) -> Purchase:
