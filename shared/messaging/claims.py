@@ -91,28 +91,34 @@ class Claims:
 
     # Claiming
 
-    async def claim(self, partition: Partition) -> None:
-        kafka = self.kafka()
-        if kafka is None:
+    async def claim(self) -> None:
+        """Claims every assigned partition that has no claim. What was fetched of them is fetched again."""
+        kafka, generation = self.kafka(), self._generation
+        partitions = [partition for partition in self._assigned() if partition not in self._claims]
+        if kafka is None or not partitions:
             return
-        generation = self._generation
-        place = self._place(partition)
+        places = [self._place(partition) for partition in partitions]
         async with asyncio.timeout(CALL_SECONDS):
-            begin = (await kafka.beginning_offsets([place]))[place]
-            end = (await kafka.end_offsets([place]))[place]
-        owner = uuid4()
+            begins, ends = await kafka.beginning_offsets(places), await kafka.end_offsets(places)
+        owners = {partition: uuid4() for partition in partitions}
+        starts = {partition: begins[place] for partition, place in zip(partitions, places, strict=True)}
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as tx, tx.transaction():
-            stand = await offsets.claim(tx, self._service, partition, owner, begin)
-            self._check_range(partition, stand, begin, end)
-        if generation != self._generation:
-            return
+            stands = await offsets.claim(tx, self._service, owners, starts)
+            for partition, place in zip(partitions, places, strict=True):
+                self._check_range(partition, stands[partition], begins[place], ends[place])
+        if generation == self._generation:
+            log.info("partitions_claimed", partitions=len(partitions))
+            for partition, owner in owners.items():
+                self._begin(kafka, partition, owner, stands[partition], starts[partition])
+
+    def _begin(self, kafka: AIOKafkaConsumer, partition: Partition, owner: UUID, stand: Stand, begin: int) -> None:
         check = None
         if stand.last_timestamp is not None and stand.next_offset > begin:
             check = (stand.next_offset - 1, stand.last_timestamp)
         is_stopped = stand.dead_run >= self._dead_run_max
-        kafka.seek(place, check[0] if check else stand.next_offset)
+        kafka.seek(self._place(partition), check[0] if check else stand.next_offset)
         self._claims[partition] = Claim(owner, stand.next_offset, check, is_stopped)
-        log.info("partition_claimed", topic=partition.topic, partition=partition.partition, offset=stand.next_offset)
+        log.debug("partition_claimed", topic=partition.topic, partition=partition.partition, offset=stand.next_offset)
         if is_stopped:
             self._pause(partition)
 
@@ -131,7 +137,7 @@ class Claims:
         elif records[0].offset < claim.expected:
             # Kafka started over: whether the topic is still the same, a fresh claim will find out.
             self.forget([partition])
-            await self.claim(partition)
+            await self.claim()
             return []
         first = next((i for i, record in enumerate(records) if record.offset >= claim.expected), len(records))
         rest = records[first:]

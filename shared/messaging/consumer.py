@@ -159,12 +159,12 @@ class Consumer:
 
     async def _claimed(self, fetched: dict[Partition, list[RawRecord]]) -> dict[Partition, list[RawRecord]]:
         """The records that follow on under a claim. What comes first for a partition claims it and is fetched again."""
+        held = {partition: claim for partition in fetched if (claim := self._claims.of(partition)) is not None}
+        if len(held) < len(fetched):
+            await self._claims.claim()
         following: dict[Partition, list[RawRecord]] = {}
-        for partition, records in fetched.items():
-            claim = self._claims.of(partition)
-            if claim is None:
-                await self._claims.claim(partition)
-            elif not claim.is_stopped and (rest := await self._claims.following(partition, claim, records)):
+        for partition, claim in held.items():
+            if not claim.is_stopped and (rest := await self._claims.following(partition, claim, fetched[partition])):
                 following[partition] = rest
         return following
 

@@ -7,7 +7,7 @@ A claim gives a partition a fresh random owner; a batch names the owner that it 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from shared.messaging.database import Row, Tx
@@ -29,6 +29,9 @@ class Stand:
     dead_run: int
 
 
+Stands: TypeAlias = dict[Partition, Stand]
+
+
 @dataclass(frozen=True, slots=True)
 class Advance:
     """How far a batch takes a partition, under which owner."""
@@ -46,23 +49,25 @@ class Fence:
     stands: Mapping[Partition, Stand]
 
 
-async def claim(tx: Tx, group: str, partition: Partition, owner: UUID, start: int) -> Stand:
-    """Makes `owner` the only one whose batches count, from now on. A partition never seen begins at `start`."""
-    row = await tx.fetchrow(
+async def claim(tx: Tx, group: str, owners: Mapping[Partition, UUID], starts: Mapping[Partition, int]) -> Stands:
+    """Makes each owner the only one whose batches count, from now on. A partition never seen begins at its start."""
+    partitions = sorted(owners)
+    rows = await tx.fetch(
         """
         INSERT INTO messaging.consumer_offset AS o (consumer_group, topic, partition, owner, next_offset)
-        VALUES ($1, $2, $3, $4, $5)
+        SELECT $1, b.topic, b.partition, b.owner, b.start
+        FROM unnest($2::text[], $3::integer[], $4::uuid[], $5::bigint[]) AS b (topic, partition, owner, start)
+        ORDER BY b.topic, b.partition
         ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET owner = excluded.owner
-        RETURNING o.next_offset, o.last_timestamp, o.dead_run
+        RETURNING o.topic, o.partition, o.next_offset, o.last_timestamp, o.dead_run
         """,
         group,
-        partition.topic,
-        partition.partition,
-        owner,
-        start,
+        [p.topic for p in partitions],
+        [p.partition for p in partitions],
+        [owners[p] for p in partitions],
+        [starts[p] for p in partitions],
     )
-    assert row is not None  # noqa: S101 - RETURNING of an upsert always returns its row
-    return Stand(row["next_offset"], row["last_timestamp"], row["dead_run"])
+    return _stands(rows)
 
 
 async def advance(tx: Tx, group: str, advances: Mapping[Partition, Advance]) -> Fence | None:
@@ -127,7 +132,7 @@ async def count_dead_runs(
     )
 
 
-async def stands_of(tx: Tx, group: str, partitions: Sequence[Partition]) -> dict[Partition, Stand]:
+async def stands_of(tx: Tx, group: str, partitions: Sequence[Partition]) -> Stands:
     """Where partitions stand; one that was never claimed is missing."""
     rows = await tx.fetch(
         """
@@ -143,7 +148,7 @@ async def stands_of(tx: Tx, group: str, partitions: Sequence[Partition]) -> dict
     return _stands(rows)
 
 
-async def all_stands(tx: Tx, group: str) -> dict[Partition, Stand]:
+async def all_stands(tx: Tx, group: str) -> Stands:
     """Where every partition stands that the group has ever claimed."""
     rows = await tx.fetch(
         """
@@ -155,7 +160,7 @@ async def all_stands(tx: Tx, group: str) -> dict[Partition, Stand]:
     return _stands(rows)
 
 
-def _stands(rows: Sequence[Row]) -> dict[Partition, Stand]:
+def _stands(rows: Sequence[Row]) -> Stands:
     return {
         Partition(row["topic"], row["partition"]): Stand(row["next_offset"], row["last_timestamp"], row["dead_run"])
         for row in rows
