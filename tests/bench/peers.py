@@ -11,6 +11,7 @@ from tests.bench.stage import ROOT, STATE
 
 LOCK = ROOT / "tests" / "bench" / "requirements.lock"
 VENV = STATE / "peers"
+PINNED = re.compile(r"^(faststream-outbox|faust-streaming|quixstreams)(?:\[\w+\])?==(\S+)", re.MULTILINE)
 
 
 def python() -> Path:
@@ -20,7 +21,7 @@ def python() -> Path:
 
 def versions() -> str:
     """Of the peers' libraries, as their lock has them."""
-    pinned = re.findall(
+    pinned = PINNED.findall(LOCK.read_text())
         r"^(faststream-outbox|faust-streaming|quixstreams)(?:\[\w+\])?==(\S+)", LOCK.read_text(), re.MULTILINE
     )
     return ", ".join(f"{name} {number}" for name, number in pinned)
