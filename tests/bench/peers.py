@@ -22,8 +22,6 @@ def python() -> Path:
 def versions() -> str:
     """Of the peers' libraries, as their lock has them."""
     pinned = PINNED.findall(LOCK.read_text())
-        r"^(faststream-outbox|faust-streaming|quixstreams)(?:\[\w+\])?==(\S+)", LOCK.read_text(), re.MULTILINE
-    )
     return ", ".join(f"{name} {number}" for name, number in pinned)
 
 
