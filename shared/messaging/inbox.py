@@ -36,6 +36,7 @@ async def remember(tx: Tx, group: str, hashes: Mapping[Identity, int]) -> set[Id
         WHERE NOT EXISTS (
             SELECT FROM messaging.inbox AS i
             WHERE i.turn = 1 - t.turn AND i.consumer_group = $1 AND i.source = b.source AND i.id = b.id
+            OFFSET 0 -- or the planner makes a join of it, and reads the whole inbox for each batch
         )
         ORDER BY b.source, b.id
         ON CONFLICT DO NOTHING

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from uuid import uuid4
 
+import asyncpg
+
 from shared.harness.kello import Kello
 from shared.messaging import inbox
 from shared.messaging.database import connect_pool
@@ -123,3 +125,38 @@ async def test_duplicates_are_known_while_the_inbox_turns(kello: Kello) -> None:
     assert not await kello.dead_letters("probe")
     await assert_told_exactly_once(kello, counters)
     assert len(await kello.events(Added)) == 600
+
+
+async def test_the_inbox_is_never_read_whole_whatever_the_planner_knows_of_it(kello: Kello) -> None:
+    """Both tables full, and statistics fresh: a batch looks its own identities up."""
+    database = await kello.database("probe")
+    await kello.rows(
+        "probe",
+        """
+        INSERT INTO messaging.inbox (turn, consumer_group, source, id, value_hash)
+        SELECT n % 2, 'probe', 'tests', 'old-' || n, 7 FROM generate_series(1, 200000) AS n
+        """,
+    )
+    await kello.rows("probe", "ANALYZE messaging.inbox_0, messaging.inbox_1")
+
+    async def reads(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        return int(
+            await connection.fetchval(
+                """
+                SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('inbox_0', 'inbox_1'))
+                    + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname IN ('inbox_0', 'inbox_1'))
+                """
+            )
+        )
+
+    connection = await asyncpg.connect(database.url)
+    try:
+        before = await reads(connection)
+        for n in range(1, 9):
+            names = [f"{age}-{n}{digit}" for age in ("old", "new") for digit in range(10)]
+            new = await inbox.remember(connection, "probe", {Identity("tests", name): 7 for name in names})
+            assert {each.id for each in new} == set(names[10:])
+        assert await reads(connection) - before < 1000  # 8 x 20 identities, each looked up
+    finally:
+        await connection.close()
