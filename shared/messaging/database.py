@@ -44,8 +44,13 @@ async def connect_pool(database_url: str, *, application: str, size_max: int = 8
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         max_inactive_connection_lifetime=60,
+        reset=_leave_as_it_is,
         server_settings={"application_name": application, **SESSION},
     )
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """Nobody changes a session of the pool, so asyncpg's own reset is a round trip for nothing."""
 
 
 async def connect(database_url: str, *, application: str) -> "asyncpg.Connection[asyncpg.Record]":

@@ -20,6 +20,7 @@ from shared.messaging.claims import TopicChanged
 from shared.messaging.database import connect_pool
 from shared.messaging.offsets import Partition
 from shared.messaging.service import Process
+from shared.messaging.topics import partitions_of
 from tests.messaging import probe
 from tests.messaging.conftest import probe_topics
 from tests.messaging.probe import Added
@@ -186,7 +187,11 @@ async def send(kello: Kello, count: int) -> None:
 async def recreate(kello: Kello) -> None:
     name = kello.prefix + "probe.commands"
     await delete_topics(kello.kafka, [name])
-    await asyncio.sleep(0.2)
+
+    async def is_gone() -> bool:
+        return not await partitions_of([kello.kafka], [name])
+
+    await kello.until(is_gone, "the topic is deleted")
     commands = [topic for topic in probe_topics() if topic.name == "probe.commands"]
     await create_topics(kello.kafka, commands, prefix=kello.prefix)
 
