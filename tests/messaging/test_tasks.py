@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -86,17 +85,15 @@ async def test_no_more_is_claimed_than_may_be_called_at_once(kello: Kello) -> No
 async def test_a_slow_provider_does_not_slow_the_partition(kello: Kello) -> None:
     kello.sandboxes.gateway.script(Behaviour(delay_seconds=1.2), token="tok_crawl")
     async with kello.running_service(probe.service()):
-        await kello.publish(*(pay("tok_crawl") for _ in range(40)))
+        await kello.publish(*(pay("tok_crawl") for _ in range(60)))
         await kello.until(lambda: tasks(kello), "payments are under way")
-        began = monotonic()
         for _ in range(5):
             command = add()
             await kello.publish(command)
             await kello.expect(Added, counter_id=command.counter_id)
-        assert monotonic() - began < 2.5
-        assert await tasks(kello)
+        assert await tasks(kello), "what came after the payments was decided before they had ended"
         await kello.settled()
-    assert captures(kello, "tok_crawl") == 40
+    assert captures(kello, "tok_crawl") == 60
 
 
 async def test_an_expired_lease_is_unknown_and_is_asked_about(kello: Kello) -> None:
