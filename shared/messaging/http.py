@@ -4,7 +4,6 @@ import hmac
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -53,14 +52,6 @@ def page(
 
 
 Paged = Annotated[Page, Depends(page)]
-
-
-@dataclass(frozen=True, slots=True)
-class AsOf:
-    """How fresh a source is: the time of the last fact that is in the answer."""
-
-    source: str
-    time: datetime | None
 
 
 def reader(scope: str) -> Any:

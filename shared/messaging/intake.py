@@ -41,7 +41,6 @@ class Progress:
 
     fenced: set[Partition] = field(default_factory=set)
     stopped: set[Partition] = field(default_factory=set)
-    advanced: dict[Partition, int] = field(default_factory=dict)
 
 
 class Records:
@@ -111,8 +110,7 @@ class Records:
         metrics.MESSAGES.labels(service).inc(decided)
         metrics.DUPLICATES.labels(service).inc(len(self._ours) - decided - len(dead))
         fenced = set(self._batch.advances) - set(self._stands)
-        advanced = {p: a.next_offset for p, a in self._batch.advances.items() if p in self._stands}
-        self._on_progress(self._batch, Progress(fenced, self._stopped, advanced))
+        self._on_progress(self._batch, Progress(fenced, self._stopped))
 
     def halves(self) -> "tuple[Records, Records]":
         first, second = self._batch.halves()

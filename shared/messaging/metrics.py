@@ -12,7 +12,6 @@ BATCH_RECORDS = Histogram(
 FENCED = Counter("kello_partitions_fenced_total", "Partitions that somebody else claimed meanwhile", ["service"])
 LAG_RECORDS = Gauge("kello_lag_records", "Records not yet taken, by partition", ["service", "topic", "partition"])
 STOPPED = Gauge("kello_partitions_stopped", "Partitions that wait for `kello resume`", ["service"])
-VERSION_GAPS = Counter("kello_version_gaps_total", "Versions that a projection never saw", ["service"])
 PUBLISHED = Counter("kello_published_total", "Records that Kafka acknowledged", ["service"])
 RELAY_FAILURES = Counter("kello_relay_failures_total", "Times that the relay had to begin anew", ["service"])
 OUTBOX_ROWS = Gauge("kello_outbox_rows", "Rows that wait to be published", ["service"])
