@@ -46,6 +46,10 @@ class Handlers(Generic[S]):
         """The decisions on a type of event or command, in their order; empty where the type is of no interest."""
         return self._chains.get(ce_type, ())
 
+    def projection_of(self, ce_type: str) -> Decide[S] | None:
+        """The decision that copies what a type says: the only one that a rebuild runs."""
+        return self._projections.get(ce_type)
+
     def of_outcome(self, kind: str) -> Sequence[Decide[S]]:
         return (self._outcomes[kind],)
 

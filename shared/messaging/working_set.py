@@ -61,6 +61,15 @@ class WorkingSet:
             if (before := table.loaded.get(key)) is not None and before is not row
         ]
 
+    def changes(self) -> list[tuple[Entity | None, Entity]]:
+        """Every row that is new or different, of whatever class, with what was loaded of it; None: it is new."""
+        return [
+            (table.loaded.get(key), row)
+            for table in self._tables.values()
+            for key, row in table.changed.items()
+            if table.loaded.get(key) is not row
+        ]
+
     def put(self, row: Entity) -> None:
         """For the kit: a decision's change takes effect for the messages after it."""
         table, key = self._tables[type(row)], row.key
