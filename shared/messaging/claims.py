@@ -115,12 +115,12 @@ class Claims:
         check = None
         if stand.last_timestamp is not None and stand.next_offset > begin:
             check = (stand.next_offset - 1, stand.last_timestamp)
-        is_stopped = stand.dead_run >= self._dead_run_max
+        is_stopped = stand.is_paused or stand.dead_run >= self._dead_run_max
         kafka.seek(self._place(partition), check[0] if check else stand.next_offset)
         self._claims[partition] = Claim(owner, stand.next_offset, check, is_stopped)
         log.debug("partition_claimed", topic=partition.topic, partition=partition.partition, offset=stand.next_offset)
         if is_stopped:
-            self._pause(partition)
+            self._pause(partition, "an operator paused it" if stand.is_paused else self._too_many)
 
     def _check_range(self, partition: Partition, stand: Stand, begin: int, end: int) -> None:
         if not begin <= stand.next_offset <= end:
@@ -199,7 +199,7 @@ class Claims:
         if claim is not None and claim.owner == owner:
             claim.is_stopped = True
             claim.owner = uuid4()
-            self._pause(partition)
+            self._pause(partition, self._too_many)
 
     def forget_all(self) -> None:
         """A rebalance: whatever was claimed must be claimed again."""
@@ -256,7 +256,7 @@ class Claims:
             return
         stands = await self._stands(stopped)
         for partition in stopped:
-            if stands[partition].dead_run < self._dead_run_max:
+            if not stands[partition].is_paused and stands[partition].dead_run < self._dead_run_max:
                 log.info("partition_resumed", topic=partition.topic, partition=partition.partition)
                 del self._claims[partition]
                 kafka = self.kafka()
@@ -281,12 +281,16 @@ class Claims:
             async with asyncio.timeout(CALL_SECONDS):
                 await kafka.commit(told)
 
-    def _pause(self, partition: Partition) -> None:
+    @property
+    def _too_many(self) -> str:
+        return f"{self._dead_run_max} dead letters in a row"
+
+    def _pause(self, partition: Partition, reason: str) -> None:
         log.error(
             "partition_stopped",
             topic=partition.topic,
             partition=partition.partition,
-            reason=f"{self._dead_run_max} dead letters in a row",
+            reason=reason,
             command=f"kello resume {self._service}",
         )
         metrics.STOPPED.labels(self._service).set(len(self.stopped))

@@ -22,11 +22,15 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """How far a partition is: all below `next_offset` had its effect; the last of it bore `last_timestamp` (ms)."""
+    """How far a partition is: all below `next_offset` had its effect; the last of it bore `last_timestamp` (ms).
+
+    `is_paused` is told where claims ask, and not to batches: a pause fences them.
+    """
 
     next_offset: int
     last_timestamp: int | None
     dead_run: int
+    is_paused: bool = False
 
 
 Stands: TypeAlias = dict[Partition, Stand]
@@ -59,7 +63,8 @@ async def claim(tx: Tx, group: str, owners: Mapping[Partition, UUID], starts: Ma
         FROM unnest($2::text[], $3::integer[], $4::uuid[], $5::bigint[]) AS b (topic, partition, owner, start)
         ORDER BY b.topic, b.partition
         ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET owner = excluded.owner
-        RETURNING o.topic, o.partition, o.next_offset, o.last_timestamp, o.dead_run
+        RETURNING o.topic, o.partition, o.next_offset, o.last_timestamp, o.dead_run,
+            EXISTS (SELECT FROM messaging.consumer_pause AS p WHERE p.consumer_group = $1) AS is_paused
         """,
         group,
         [p.topic for p in partitions],
@@ -136,7 +141,8 @@ async def stands_of(tx: Tx, group: str, partitions: Sequence[Partition]) -> Stan
     """Where partitions stand; one that was never claimed is missing."""
     rows = await tx.fetch(
         """
-        SELECT o.topic, o.partition, o.next_offset, o.last_timestamp, o.dead_run
+        SELECT o.topic, o.partition, o.next_offset, o.last_timestamp, o.dead_run,
+            EXISTS (SELECT FROM messaging.consumer_pause AS p WHERE p.consumer_group = $1) AS is_paused
         FROM messaging.consumer_offset AS o
         JOIN unnest($2::text[], $3::integer[]) AS b (topic, partition) USING (topic, partition)
         WHERE o.consumer_group = $1
@@ -152,7 +158,8 @@ async def all_stands(tx: Tx, group: str) -> Stands:
     """Where every partition stands that the group has ever claimed."""
     rows = await tx.fetch(
         """
-        SELECT topic, partition, next_offset, last_timestamp, dead_run
+        SELECT topic, partition, next_offset, last_timestamp, dead_run,
+            EXISTS (SELECT FROM messaging.consumer_pause AS p WHERE p.consumer_group = $1) AS is_paused
         FROM messaging.consumer_offset WHERE consumer_group = $1
         """,
         group,
@@ -162,7 +169,9 @@ async def all_stands(tx: Tx, group: str) -> Stands:
 
 def _stands(rows: Sequence[Row]) -> Stands:
     return {
-        Partition(row["topic"], row["partition"]): Stand(row["next_offset"], row["last_timestamp"], row["dead_run"])
+        Partition(row["topic"], row["partition"]): Stand(
+            row["next_offset"], row["last_timestamp"], row["dead_run"], row.get("is_paused", False)
+        )
         for row in rows
     }
 
@@ -181,6 +190,32 @@ async def resume(tx: Tx, group: str, partition: Partition | None = None) -> int:
         partition.partition if partition else None,
     )
     return len(rows)
+
+
+async def pause(tx: Tx, group: str, reason: str) -> None:
+    """Nothing more of the group's topics has an effect, whoever consumes, until `unpause`: from the commit of this on.
+
+    Whoever runs now is fenced, and finds the pause at its next claim. The lock waits for claims that are under way, or
+    one of a new partition would see neither us nor be seen.
+    """
+    await tx.execute("LOCK TABLE messaging.consumer_offset IN SHARE ROW EXCLUSIVE MODE")
+    await tx.execute(
+        """
+        INSERT INTO messaging.consumer_pause (consumer_group, reason) VALUES ($1, $2)
+        ON CONFLICT (consumer_group) DO UPDATE SET reason = excluded.reason
+        """,
+        group,
+        reason,
+    )
+    await tx.execute("UPDATE messaging.consumer_offset SET owner = gen_random_uuid() WHERE consumer_group = $1", group)
+
+
+async def unpause(tx: Tx, group: str) -> bool:
+    """Ends a pause; running consumers notice within seconds. False where there was none."""
+    row = await tx.fetchrow(
+        "DELETE FROM messaging.consumer_pause WHERE consumer_group = $1 RETURNING consumer_group", group
+    )
+    return row is not None
 
 
 async def reset(tx: Tx, group: str, partition: Partition, next_offset: int) -> bool:

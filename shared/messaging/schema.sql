@@ -24,6 +24,13 @@ CREATE TABLE messaging.consumer_offset (
     PRIMARY KEY (consumer_group, topic, partition)
 ) WITH (fillfactor = 50);
 
+-- A consumer group that takes nothing in until an operator resumes it.
+CREATE TABLE messaging.consumer_pause (
+    consumer_group text PRIMARY KEY,
+    reason text NOT NULL,
+    since timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- What was seen, by (group, source, id); two tables in turn, the older one is truncated.
 CREATE TABLE messaging.inbox (
     turn smallint NOT NULL CHECK (turn IN (0, 1)),
