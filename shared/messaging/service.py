@@ -18,7 +18,7 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from shared.messaging import inbox, logs, metrics
+from shared.messaging import dead_letter_store, inbox, logs, metrics
 from shared.messaging.adoption import DatabaseBehindKafka, adopt_what_kafka_has
 from shared.messaging.claims import Claims, TopicChanged
 from shared.messaging.consumer import Consumer
@@ -314,6 +314,7 @@ class Process(Generic[S, C]):
     async def _keep_house(self, pool: Pool) -> None:
         try:
             await inbox.turn_over(pool, self.settings.inbox_horizon_seconds)
+            await dead_letter_store.forget_old_edits(pool)
             waiting = await pool.fetchrow(
                 """
                 SELECT count(*) AS rows, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age
