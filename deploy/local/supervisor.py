@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from deploy.local.operators import operators_environment, write_environment
 from deploy.local.processes import Program, started_at
 from deploy.local.running import Running, tell
 from deploy.local.stack import exit_on_signals, lock_folder
@@ -20,6 +21,8 @@ def supervise(folder: Path, *, only_servers: bool) -> None:
     with lock_folder(folder / "supervisor"):  # before we say that it is us
         tell(folder, _myself())
         with system:
+            if system.services:
+                write_environment(folder, operators_environment(system))
             revival = Revival()
             while True:
                 tell(folder, _state_of(system))

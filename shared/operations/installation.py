@@ -9,15 +9,16 @@
 `make up` writes them to .kello/local/kello.env, which `./kello` reads where KELLO_DATABASES is not set.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+import typer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from pydantic import Field, SecretStr, ValidationError
@@ -26,6 +27,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from shared.messaging import clients
 from shared.messaging.database import CONNECT_TIMEOUT_SECONDS, SESSION, Pool, connect_pool, is_transient
 from shared.messaging.database import without_password as address_of
+from shared.messaging.offsets import Partition
 from shared.messaging.service import Service
 from shared.operations.output import NOT_ANSWERING, USAGE, Failed
 
@@ -34,6 +36,16 @@ STATEMENT_SECONDS = 10.0
 REQUEST_BYTES_MAX = 2 * 1024 * 1024
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class Range(NamedTuple):
+    """What Kafka has of a partition: the offsets from `begin` up to before `end`."""
+
+    begin: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"the offsets {self.begin} to {self.end}"
 
 
 class Installation(BaseSettings):
@@ -95,6 +107,19 @@ class Installation(BaseSettings):
             yield connection
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+
+    async def ranges(self, topics: Iterable[str]) -> dict[Partition, Range]:
+        """What Kafka has of each partition of these logical topics; of a topic that is not there, nothing."""
+        async with self.consumer() as consumer:
+            places = [
+                TopicPartition(name, partition)
+                for name in {self.physical(topic) for topic in topics} & await consumer.topics()
+                for partition in consumer.partitions_for_topic(name) or ()
+            ]
+            begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        return {
+            Partition(self.logical(place.topic), place.partition): Range(begins[place], ends[place]) for place in places
+        }
 
     @asynccontextmanager
     async def pool(self, service: str) -> AsyncIterator[Pool]:
@@ -173,6 +198,19 @@ def installation() -> Installation:
         raise Failed(
             f"no installation is named by the environment ({rules}). Run `make up`, or set them; see {__name__}", USAGE
         ) from None
+
+
+def _names_of_services(incomplete: str) -> list[str]:
+    """For the shell's completion, which must never fail."""
+    try:
+        return [name for name in installation().services if name.startswith(incomplete)]
+    except Failed:
+        return []
+
+
+ServiceName = Annotated[
+    str, typer.Argument(metavar="SERVICE", help="Its name: billing, for one.", autocompletion=_names_of_services)
+]
 
 
 def service_named(name: str) -> Service[Any, Any]:

@@ -8,7 +8,7 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
@@ -80,7 +80,7 @@ def console() -> Console:
     return Console(highlight=False, width=PIPE_COLUMNS, soft_wrap=False)
 
 
-def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+def table(*columns: str, rows: Iterable[Iterable[object]], title: str | None = None) -> Table:
     """A plain table. A column whose name ends in `#` holds numbers: they stand to the right."""
     shown = Table(
         title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
