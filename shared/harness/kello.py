@@ -1,47 +1,47 @@
-"""Kello in a test: services in this process or as processes of their own, an ordinary producer, eyes on every topic."""
+"""Kello in a test: services in this process or as processes of their own, an ordinary producer, eyes on every topic.
+
+    await kello.publish(PurchaseRecorded(...))
+    invoice = await kello.expect(InvoiceIssued, customer_id=customer)
+    mail = await kello.expect_mail(to="ada@example.com")
+    kello.gateway.script(Behaviour(decline_code="card_declined"), token="tok_ada")
+    await kello.clock.move(days=3)
+
+Every wait has a deadline, and says at its end what came instead.
+"""
 
 import asyncio
 import os
 import secrets
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from importlib import import_module
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 import asyncpg
 import httpx
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from deploy.local.databases import Database
-from deploy.local.sandboxes import Sandboxes
+from deploy.local.sandboxes import Gateway, Mailbox, Sandboxes, Sms
+from shared.harness.clock import Clock
+from shared.harness.expectation import Expectation, letters, refusals
+from shared.harness.eyes import POLL_SECONDS, Event, Eyes, RawRecord
 from shared.messaging.service import Process, Service
-from shared.messaging.topics import partitions_of
 from shared.schemas.base import Payload
 from shared.schemas.envelope import Envelope, headers
 
 P = TypeVar("P", bound=Payload)
 DEADLINE_SECONDS = 20.0
-POLL_SECONDS = 0.02
 TOKEN = secrets.token_hex(16)
-RawRecord: TypeAlias = "ConsumerRecord[bytes, bytes]"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A record that arrived, as a consumer sees it."""
-
-    type: str
-    id: str
-    key: str
-    payload: Any
-    headers: Mapping[str, str]
-    record: RawRecord
+__all__ = ["DEADLINE_SECONDS", "TOKEN", "Event", "Kello", "RawRecord", "service_named"]
 
 
 @dataclass
@@ -54,11 +54,29 @@ class Kello:
     sandboxes: Sandboxes
     processes: dict[str, list[Process[Any, Any]]] = field(default_factory=lambda: defaultdict(list))
     _databases: dict[str, Database] = field(default_factory=dict)
-    _seen: dict[str, list[RawRecord]] = field(default_factory=lambda: defaultdict(list))
-    _places: dict[str, list[TopicPartition]] = field(default_factory=dict)
     _open: AsyncExitStack = field(default_factory=AsyncExitStack)
     _producer: AIOKafkaProducer | None = None
-    _eyes: AIOKafkaConsumer | None = None
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    def __post_init__(self) -> None:
+        self._eyes = Eyes(self.kafka, self.prefix)
+        self._open.push_async_callback(self._eyes.close)
+        self.clock = Clock(self._databases)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The payment gateway: `script` says how it behaves, `captures()` what it did."""
+        return self.sandboxes.gateway
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The mail server: `script` says how it behaves, `mails()` what it took."""
+        return self.sandboxes.mailbox
+
+    @property
+    def sms(self) -> Sms:
+        """The SMS provider: `script` says how it behaves, `messages()` what it sent."""
+        return self.sandboxes.sms
 
     # Services
 
@@ -66,9 +84,18 @@ class Kello:
     async def running(self, *names: str, **settings: Any) -> AsyncIterator[None]:
         """Services in this event loop, ready; drained at the end. Settings go to all of them."""
         async with AsyncExitStack() as running:
-            for name in names:
-                await running.enter_async_context(self.running_service(service_named(name), **settings))
-            yield
+            processes = await asyncio.gather(
+                *(running.enter_async_context(self.running_service(service_named(n), **settings)) for n in names),
+                return_exceptions=True,
+            )
+            for failure in processes:
+                if isinstance(failure, BaseException):
+                    raise failure
+            try:
+                yield
+            finally:
+                for process in processes:  # all drain at once
+                    cast("Process[Any, Any]", process).stop()
 
     @asynccontextmanager
     async def running_service(self, service: Service[Any, Any], **settings: Any) -> AsyncIterator[Process[Any, Any]]:
@@ -182,46 +209,52 @@ class Kello:
     async def expect(self, model: type[P], *, within: float = DEADLINE_SECONDS, count: int = 1, **fields: Any) -> P:
         """The first event of a type whose fields are as given, as soon as `count` of them have arrived.
 
-        Raises AssertionError with what did arrive, after the deadline.
+        Raises AssertionError with what did arrive, after the deadline; TypeError for a field that the type lacks.
         """
-        found: list[P] = []
-        async for events in self._looks(model.topic, within):
-            found = [
-                event.payload
-                for event in events
-                if isinstance(event.payload, model)
-                and all(getattr(event.payload, name) == value for name, value in fields.items())
-            ]
+        expected, found = Expectation(model, fields), list[P]()
+        async for events in self._watching().looks(model.topic, within):
+            found += expected.among(events)
             if len(found) >= count:
                 return found[0]
         raise AssertionError(
-            f"{count} of {model.__name__} with {fields} did not come within {within:g} s; found {len(found)}. "
-            f"What came on {model.topic}:\n" + self._arrived(model.topic)
+            f"{len(found)} of {count} {expected} came within {within:g} s.\n" + await self._told(expected)
         )
 
     async def events(self, model: type[P], **fields: Any) -> list[P]:
         """All events of a type that have arrived by now."""
-        await self._pump(model.topic)
-        return [
-            event.payload
-            for event in self._events(model.topic)
-            if isinstance(event.payload, model)
-            and all(getattr(event.payload, name) == value for name, value in fields.items())
-        ]
+        return Expectation(model, fields).among((await self._watching().look(model.topic)).events())
+
+    async def expect_mail(self, to: str, *, subject: str = "", within: float = DEADLINE_SECONDS) -> EmailMessage:
+        """The first mail to an address, with these words in its subject, as soon as the mail server took it.
+
+        Raises AssertionError with the mails that did arrive, after the deadline.
+        """
+
+        async def mail() -> bytes | None:
+            wanted = (mail for mail in self.mailbox.mails(to) if subject in mail.subject)
+            return next((self.mailbox.raw(mail.n) for mail in wanted), None)
+
+        try:
+            raw = await self.until(mail, f"a mail to {to}", within)
+        except AssertionError as late:
+            took = "\n".join(f"  {', '.join(mail.to)}: {mail.subject}" for mail in self.mailbox.mails()[-30:])
+            raise AssertionError(f"{late}. What the mail server took:\n{took or '  nothing'}") from None
+        return message_from_bytes(raw, EmailMessage, policy=policy.default)
 
     async def records(self, topic: str) -> list[RawRecord]:
         """Everything on a logical topic up to now, in order within each partition."""
-        await self._pump(topic)
-        return list(self._seen[topic])
+        return list((await self._watching().look(topic)).records)
 
     async def dead_letters(self, service: str, count: int = 0, within: float = DEADLINE_SECONDS) -> list[RawRecord]:
         """The dead letters of a service, once there are at least `count`."""
-        async for _ in self._looks(f"{service}.dead-letters", within):
-            if len(self._seen[f"{service}.dead-letters"]) >= count:
-                break
-        letters = self._seen[f"{service}.dead-letters"]
-        assert len(letters) >= count, f"{count} dead letters were expected, {len(letters)} came"  # noqa: S101 - a test's
-        return list(letters)
+        found: list[RawRecord] = []
+
+        async def enough() -> bool:
+            found[:] = await self.records(f"{service}.dead-letters")
+            return len(found) >= count
+
+        await self.until(enough, f"{count} dead letters of {service}", within)
+        return found
 
     async def until(self, condition: Callable[[], Awaitable[Any]], what: str, within: float = DEADLINE_SECONDS) -> Any:
         """Polls until `condition` returns something true, and returns it."""
@@ -265,12 +298,14 @@ class Kello:
         return response.status_code, response.json() if is_json else response.content
 
     async def move_clock(self, service: str, **delta: float) -> None:
-        """Moves a service's business clock: `days=3`, `hours=-1`."""
-        await self.rows(service, "UPDATE messaging.clock SET shift = shift + $1", timedelta(**delta))
+        """Moves one service's business clock: `days=3`, `hours=-1`."""
+        await self.clock.move(service, **delta)
 
     async def database(self, service: str) -> Database:
         if service not in self._databases:
-            self._databases[service] = await self.make_database(service)
+            made = await self.make_database(service)
+            await self.clock.set(made)
+            self._databases[service] = made
         return self._databases[service]
 
     async def close(self) -> None:
@@ -295,7 +330,7 @@ class Kello:
             )
         }
         for process in self.processes[service][:1]:
-            ends = await self._ends(process.service.consumes)
+            ends = await self._watching().ends(process.service.consumes)
             reasons += [
                 f"{service} lags on {topic}/{partition}: {offsets.get((topic, partition), 0)} of {end}"
                 for (topic, partition), end in ends.items()
@@ -303,84 +338,42 @@ class Kello:
             ]
         return reasons
 
-    async def _ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
-        eyes = await self._watching()
-        places = [place for topic in topics for place in await self._partitions(topic)]
-        ends = await eyes.end_offsets(places)
-        return {(place.topic.removeprefix(self.prefix), place.partition): end for place, end in ends.items()}
+    async def _told(self, expected: Expectation[Any]) -> str:
+        """What arrived instead, and what any service refused or put aside."""
+        parts = [expected.told((await self._watching().look(expected.model.topic)).events())]
+        for service in self._databases:
+            parts += refusals((await self._watching().look(f"{service}.events")).events())
+            aside = f"{service}.dead-letters"
+            parts += letters(aside, (await self._watching().look(aside)).records)
+        return "\n".join(parts)
 
-    async def _looks(self, topic: str, within: float) -> AsyncIterator[list[Event]]:
-        deadline = asyncio.get_running_loop().time() + within
-        while True:
-            await self._pump(topic)
-            yield self._events(topic)
-            if asyncio.get_running_loop().time() > deadline:
-                return
-            await asyncio.sleep(POLL_SECONDS)
+    def _watching(self) -> Eyes:
+        self._check_loop()
+        return self._eyes
 
-    async def _pump(self, topic: str) -> None:
-        """Fetches what is there, up to the end as it is now."""
-        eyes = await self._watching()
-        places = await self._partitions(topic)
-        known = eyes.assignment()
-        if not known.issuperset(places):
-            positions = {place: await eyes.position(place) for place in known}
-            eyes.assign([*known.union(places)])  # which forgets every position
-            for place in known.union(places):
-                eyes.seek(place, positions.get(place, 0))
-        ends = await eyes.end_offsets(places)
-        while any([await eyes.position(place) < end for place, end in ends.items()]):
-            for place, records in (await eyes.getmany(timeout_ms=100)).items():
-                self._seen[place.topic.removeprefix(self.prefix)] += records
-
-    async def _partitions(self, topic: str) -> list[TopicPartition]:
-        if topic not in self._places:
-            physical = self.prefix + topic
-            self._places[topic] = (await partitions_of([self.kafka], [physical])).get(physical, [])
-        return self._places[topic]
-
-    def _events(self, topic: str) -> list[Event]:
-        return [_event(record) for record in self._seen[topic] if record.value is not None]
-
-    def _arrived(self, topic: str) -> str:
-        lines = [f"  {event.type} {event.key} {event.payload!r}"[:400] for event in self._events(topic)[-30:]]
-        return "\n".join(lines) or "  nothing"
+    def _check_loop(self) -> None:
+        """Kello lives in the event loop of its fixture; a test in another one would wait for ever."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "the test runs in another event loop than the fixture `kello`: give asyncio_default_fixture_loop_scope "
+                "and asyncio_default_test_loop_scope the same value"
+            )
 
     async def _sender(self) -> AIOKafkaProducer:
+        self._check_loop()
         if self._producer is None:
             self._producer = AIOKafkaProducer(
-                bootstrap_servers=self.kafka, acks="all", max_request_size=4 * 1024 * 1024
+                bootstrap_servers=self.kafka.split(","), acks="all", max_request_size=4 * 1024 * 1024
             )
             await self._producer.start()
             self._open.push_async_callback(self._producer.stop)
         return self._producer
-
-    async def _watching(self) -> AIOKafkaConsumer:
-        if self._eyes is None:
-            # Kafka answers in order: a fetch that waits long for records keeps every question behind it waiting, too.
-            self._eyes = AIOKafkaConsumer(
-                bootstrap_servers=self.kafka, auto_offset_reset="earliest", fetch_max_wait_ms=20
-            )
-            await self._eyes.start()
-            self._open.push_async_callback(self._eyes.stop)
-        return self._eyes
 
 
 def service_named(name: str) -> Service[Any, Any]:
     """The service of that name, as its app.py wires it."""
     service: Service[Any, Any] = import_module(f"services.{name}.app").service()
     return service
-
-
-def _event(record: RawRecord) -> Event:
-    texts = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
-    model = Payload.contracts.get(texts.get("ce_type", ""))
-    payload: Any = record.value
-    if model is not None:
-        with suppress(ValueError):
-            payload = model.model_validate_json(record.value)
-    key = (record.key or b"").decode("utf-8", "replace")
-    return Event(texts.get("ce_type", ""), texts.get("ce_id", ""), key, payload, texts, record)
 
 
 async def _finished(run: asyncio.Task[None]) -> None:
