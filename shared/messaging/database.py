@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from shared.messaging import tracing
+
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Tx: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 """A connection inside a transaction that somebody else opened and will commit."""
@@ -45,6 +47,7 @@ async def connect_pool(database_url: str, *, application: str, size_max: int = 8
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         max_inactive_connection_lifetime=60,
         reset=_leave_as_it_is,
+        connection_class=tracing.connection_class(),
         server_settings={"application_name": application, **SESSION},
     )
 
@@ -59,6 +62,7 @@ async def connect(database_url: str, *, application: str) -> "asyncpg.Connection
         database_url,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
+        connection_class=tracing.connection_class(),
         server_settings={"application_name": application, **SESSION},
     )
 

@@ -18,7 +18,7 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from shared.messaging import dead_letter_store, inbox, logs, metrics
+from shared.messaging import dead_letter_store, inbox, logs, metrics, tracing
 from shared.messaging.adoption import DatabaseBehindKafka, adopt_what_kafka_has
 from shared.messaging.claims import Claims, TopicChanged
 from shared.messaging.consumer import Consumer
@@ -37,6 +37,7 @@ from shared.messaging.relay import Relay
 from shared.messaging.settings import ServiceSettings
 from shared.messaging.tasks import TaskKind, TaskRunner
 from shared.messaging.topics import partitions_of
+from shared.messaging.traced import TracedRelay, TracedTasks, TracedUnit
 from shared.messaging.unit import Decided, Load, Save, Unit
 from shared.messaging.working_set import WorkingSet
 from shared.schemas.registry import COMPACTED_TOPICS
@@ -139,16 +140,19 @@ class Process(Generic[S, C]):
 
     def _wire(self, pool: Pool, kinds: Sequence[TaskKind[Any]]) -> None:
         service, roles = self.service, self.settings.roles
-        unit = Unit(service.name, pool, service.load, service.save, self._on_commit)
+        unit_of, relay_of, tasks_of = (
+            (TracedUnit, TracedRelay, TracedTasks) if tracing.is_on() else (Unit, Relay, TaskRunner)
+        )
+        unit = unit_of(service.name, pool, service.load, service.save, self._on_commit)
         if "consumer" in roles:
             intake = Intake(service.name, service.handlers, self.settings.dead_run_max, unit.rejection_of_poison)
             topics = {self.settings.topic_prefix + topic: topic for topic in service.consumes}
             self._claims = Claims(service.name, pool, topics, COMPACTED_TOPICS, self.settings.dead_run_max)
             self._consumer = Consumer(self.settings, unit, intake, self._claims, topics)
         if "relay" in roles:
-            self._relay = Relay(self.settings, service.name, self._publishes)
+            self._relay = relay_of(self.settings, service.name, self._publishes)
         if "tasks" in roles:
-            self._tasks = TaskRunner(unit, pool, service.handlers, kinds)
+            self._tasks = tasks_of(unit, pool, service.handlers, kinds)
 
     @property
     def _publishes(self) -> list[str]:
@@ -361,6 +365,7 @@ def main(service: Service[Any, Any]) -> None:
 
 
 async def _main(service: Service[Any, Any], settings: ServiceSettings) -> int:
+    end_traces = tracing.configure(service.name, settings.traces_url, settings.traces_ratio)
     process = Process(service, settings)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -373,6 +378,8 @@ async def _main(service: Service[Any, Any], settings: ServiceSettings) -> int:
     except Stuck as error:
         log.critical("stuck", problem=str(error))
         return EXIT_STUCK
+    finally:
+        await asyncio.to_thread(tracing.end, end_traces)
     return 0
 
 

@@ -28,6 +28,8 @@ class ServiceSettings(BaseSettings):
     api_tokens: dict[str, list[str]] = Field(default_factory=dict, repr=False, description="token -> scopes")
     roles: Annotated[tuple[str, ...], AfterValidator(_known_roles)] = ROLES
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    traces_url: str = Field("", description="an OTLP collector, such as http://127.0.0.1:4318/v1/traces; empty: none")
+    traces_ratio: float = Field(0.01, ge=0, le=1, description="share of the stories beginning here that are recorded")
 
     batch_records_max: int = Field(1000, ge=1, le=10_000)
     dead_run_max: int = Field(100, ge=1, description="dead letters in a row after which a partition stops")
