@@ -7,13 +7,17 @@ installation does not answer.
 
 import typer
 
-from shared.operations import offsets, pauses
+from shared.operations import offsets, outbox, pauses, status
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
+app.command()(status.status)
+app.command()(status.lag)
+app.command()(status.top)
 app.command()(pauses.pause)
 app.command()(pauses.resume)
 app.add_typer(offsets.app, name="offsets")
+app.add_typer(outbox.app, name="outbox")
 
 if __name__ == "__main__":
     app(prog_name="kello")

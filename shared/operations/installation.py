@@ -5,6 +5,7 @@
     KELLO_TOPIC_PREFIX  what stands before every topic and group; nothing by default
     KELLO_HTTP          {"billing": "http://host:port", …}: health and metrics of processes; optional
     KELLO_TOPICS        the file that plans the topics; optional
+    KELLO_DEAD_RUN_MAX  dead letters in a row after which a partition stops, where the services are told another number
 
 `make up` writes them to .kello/local/kello.env, which `./kello` reads where KELLO_DATABASES is not set.
 """
@@ -58,6 +59,7 @@ class Installation(BaseSettings):
     topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$")
     http: dict[str, str] = Field(default_factory=dict)
     topics: Path | None = None
+    dead_run_max: int = Field(100, ge=1)
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -111,12 +113,16 @@ class Installation(BaseSettings):
     async def ranges(self, topics: Iterable[str]) -> dict[Partition, Range]:
         """What Kafka has of each partition of these logical topics; of a topic that is not there, nothing."""
         async with self.consumer() as consumer:
-            places = [
-                TopicPartition(name, partition)
-                for name in {self.physical(topic) for topic in topics} & await consumer.topics()
-                for partition in consumer.partitions_for_topic(name) or ()
-            ]
-            begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+            return await self.ranges_seen_by(consumer, topics)
+
+    async def ranges_seen_by(self, consumer: AIOKafkaConsumer, topics: Iterable[str]) -> dict[Partition, Range]:
+        """The same, asked through a consumer that is there already."""
+        places = [
+            TopicPartition(name, partition)
+            for name in {self.physical(topic) for topic in topics} & await consumer.topics()
+            for partition in consumer.partitions_for_topic(name) or ()
+        ]
+        begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         return {
             Partition(self.logical(place.topic), place.partition): Range(begins[place], ends[place]) for place in places
         }
