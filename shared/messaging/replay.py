@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.messaging import dead_letter_store, inbox, outbox
-from shared.messaging.database import Pool, Tx, is_the_data, is_transient
+from shared.messaging.database import ACQUIRE_TIMEOUT_SECONDS, Pool, Tx, is_the_data, is_transient
 from shared.messaging.dead_letter_store import Edit, End
 from shared.messaging.dead_letters import Fault, Letter, Raw, edited
 from shared.messaging.decision import Cancel, Entity, Message, Task
@@ -26,6 +26,9 @@ REBUILD_LOCK = 0x6B656C6C70
 
 NEVER_ANSWERED = frozenset({ID_TAKEN.code, "unknown-type", "wrong-topic"})
 """Codes of poison that nobody was told of, though its record can be read as a command now."""
+
+DROPPED = Fault("bug", "dropped", "it met a fault of ours and was given up: send another command if it is still wanted")
+"""What the sender of a command is told that an operator drops."""
 
 
 class NotReplayed(Exception):
@@ -128,8 +131,21 @@ class Replayer:
         """Commits what follows from the letter, and its end. Raises NotReplayed, and then nothing changed."""
         return await self._carried_out(subject, although_answered, is_rehearsal=False)
 
+    async def drop(self, letter: Letter, reason: str) -> bool:
+        """Ends a letter without effect. Raises Ended. True: a command that nobody had answered is answered now."""
+        unit = Unit(self._service.name, self._pool, self._service.load, self._service.save, lambda _: None)
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as tx, tx.transaction():
+            if not await dead_letter_store.end(tx, End(letter.id, "dropped", self._by, reason=reason)):
+                raise Ended((await dead_letter_store.ends_of(tx, [letter.id]))[letter.id])
+            received = read(self._service, letter.record, letter) if letter.fault.kind == "bug" else None
+            if received is None or received.command is None:
+                return False
+            now: datetime = await tx.fetchval("SELECT messaging.kello_now()")
+            await outbox.append(tx, [unit.rejection_of_poison(received.command, DROPPED, now)])
+            return True
+
     async def _carried_out(self, subject: Replayable, although_answered: bool, *, is_rehearsal: bool) -> Effect:
-        if subject.edit is None and not although_answered and was_answered(self._service, subject.letter):
+        if not although_answered and was_answered(self._service, subject.letter):
             raise Answered
         tries = 0
         while True:
