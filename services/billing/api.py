@@ -117,6 +117,7 @@ def routes(pool: Pool) -> APIRouter:
 
     @router.get("/accounts/{customer_id}")
     async def accounts(customer_id: UUID) -> Accounts:
+        """What a customer owes and has in credit, one account for each currency."""
         async with views.snapshot(pool) as tx:
             customer = await views.customer_row(tx, customer_id)
             if customer is None:
@@ -126,6 +127,7 @@ def routes(pool: Pool) -> APIRouter:
 
     @router.get("/invoices/{invoice_id}")
     async def invoice(invoice_id: UUID) -> WholeInvoice:
+        """One invoice as it was issued, and what was paid of it."""
         async with views.snapshot(pool) as tx:
             row = await views.invoice_row(tx, invoice_id)
             if row is None:
@@ -135,6 +137,7 @@ def routes(pool: Pool) -> APIRouter:
 
     @router.get("/customers/{customer_id}/invoices")
     async def invoices(customer_id: UUID, page: Paged) -> Invoices:
+        """A customer's invoices, page by page."""
         async with views.snapshot(pool) as tx:
             if await views.customer_row(tx, customer_id) is None:
                 raise NotFound("customer", customer_id)
@@ -150,6 +153,7 @@ def routes(pool: Pool) -> APIRouter:
         last_day: Annotated[Day, Query(alias="to", description="the last day")],
         page: Paged,
     ) -> Statement:
+        """What a customer owed before and after some days, and why."""
         if last_day < first_day:
             raise Problem(400, "Invalid request", "The last day (to) must not lie before the first (from).")
         async with views.snapshot(pool) as tx:

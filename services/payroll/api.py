@@ -122,6 +122,7 @@ def routes(pool: Pool) -> APIRouter:
 def _add_runs(router: APIRouter, pool: Pool) -> None:
     @router.get("/runs/{run_id}")
     async def run(run_id: UUID) -> Run:
+        """One run: how far it is, and its sums."""
         row = await views.run_row(pool, run_id)
         if row is None:
             raise NotFound("run", run_id)
@@ -131,6 +132,7 @@ def _add_runs(router: APIRouter, pool: Pool) -> None:
 
     @router.get("/runs/{run_id}/payslips")
     async def payslips(run_id: UUID, page: Paged) -> Payslips:
+        """The payslips of a run, page by page."""
         if await views.run_row(pool, run_id) is None:
             raise NotFound("run", run_id)
         rows = await views.payslip_rows_of_run(pool, run_id, page.after, page.limit)
@@ -139,6 +141,7 @@ def _add_runs(router: APIRouter, pool: Pool) -> None:
 
     @router.get("/runs/{run_id}/skipped")
     async def skipped(run_id: UUID, page: Paged) -> SkippedEmployees:
+        """Who got no payslip in a run, and why; page by page."""
         if await views.run_row(pool, run_id) is None:
             raise NotFound("run", run_id)
         rows = await views.skipped_rows(pool, run_id, page.after, page.limit)
@@ -162,6 +165,7 @@ def _add_runs(router: APIRouter, pool: Pool) -> None:
 def _add_payslips(router: APIRouter, pool: Pool) -> None:
     @router.get("/payslips/{payslip_id}")
     async def payslip(payslip_id: UUID) -> Payslip:
+        """One payslip with its components."""
         row = await views.payslip_row(pool, payslip_id)
         if row is None:
             raise NotFound("payslip", payslip_id)
@@ -170,6 +174,7 @@ def _add_payslips(router: APIRouter, pool: Pool) -> None:
 
     @router.get("/employees/{employee_id}/payslips")
     async def payslips_of_employee(employee_id: UUID, page: Paged) -> EmployeePayslips:
+        """An employee's payslips, page by page."""
         employee = await views.employee_row(pool, employee_id)
         if employee is None:
             raise NotFound("employee", employee_id)

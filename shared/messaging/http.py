@@ -11,11 +11,15 @@ import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
+
+BEARER = HTTPBearer(auto_error=False, description="A token with the scope `<service>:read`.")
+"""Told to readers of the OpenAPI document; `reader` checks."""
 
 
 class Problem(Exception):
@@ -57,7 +61,7 @@ Paged = Annotated[Page, Depends(page)]
 def reader(scope: str) -> Any:
     """A route's dependency: a bearer token that has the scope, such as `billing:read`. 401 without, 403 otherwise."""
 
-    def check(request: Request) -> None:
+    def check(request: Request, _told: Annotated[Any, Depends(BEARER)]) -> None:
         scopes = _scopes_of(request, request.app.state.tokens)
         if scopes is None:
             raise Problem(401, "Not authenticated", "Send the header Authorization: Bearer <token>.")
@@ -87,13 +91,20 @@ def application(
     readiness: Callable[[], str | None],
 ) -> FastAPI:
     """The service's HTTP. `health` and `readiness` return None, or what is wrong."""
-    app = FastAPI(title=f"Kello {name}", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=f"Kello {name}",
+        version="1",
+        description="Read only: writing is by command on Kafka. Amounts are minor units; times are UTC (RFC 3339).",
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.state.tokens = tokens
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     for router in routes:
-        app.include_router(router)
+        app.include_router(router, responses=_PROBLEMS)
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> Response:
@@ -108,6 +119,26 @@ def application(
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _problem_of(description: str) -> dict[str, Any]:
+    """How a problem looks, for the OpenAPI document (RFC 9457, 3)."""
+    fields = {"type": "string", "title": "string", "status": "integer", "detail": "string"}
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": kind} for name, kind in fields.items()},
+        "required": list(fields),
+    }
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: _problem_of("A parameter is wrong; the problem names it and the rule."),
+    401: _problem_of("No bearer token, or an unknown one."),
+    403: _problem_of("The token lacks the scope."),
+    404: _problem_of("There is none, not yet or no longer: what was erased is not found either."),
+    "default": _problem_of("Any other problem."),
+}
 
 
 def _state(wrong: str | None) -> Response:
