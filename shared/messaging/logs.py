@@ -1,13 +1,23 @@
-"""Logs: one JSON object a line, on standard output, with personal fields redacted."""
+"""Logs: one JSON object a line, on standard output, with personal fields redacted, and so many lines a minute at most.
+
+Every line is counted in `kello_log_lines_total`, written or not. A line about a message or a task carries its
+`correlation_id`; within a span that is recorded, `trace_id` and `span_id`.
+"""
 
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Hashable, MutableMapping
+from time import monotonic
 from typing import Any
 
 import orjson
 import structlog
+
+from shared.messaging import metrics, tracing
+from shared.messaging.log_bound import LogBound
+
+log = structlog.get_logger(__name__)
 
 PERSONAL = frozenset(
     {
@@ -16,6 +26,14 @@ PERSONAL = frozenset(
     }
 )  # fmt: skip
 PLACES_MAX = 12
+CHARACTERS_MAX = 2000
+"""Of one field: what a library says may be long."""
+TELLING_APART = ("error", "kind", "code", "type", "topic", "step")
+"""Fields by which lines of one event are told apart. None of them has many values."""
+TEMPLATE_CHARACTERS = 40
+LEFT_OUT = "lines_left_out"
+
+_bound = LogBound()
 
 
 def redacted(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -37,6 +55,34 @@ def where_it_failed(_logger: Any, _method: str, event: MutableMapping[str, Any])
     return event
 
 
+def shortened(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """No field is longer than CHARACTERS_MAX."""
+    for name, value in event.items():
+        if isinstance(value, str) and len(value) > CHARACTERS_MAX:
+            event[name] = value[:CHARACTERS_MAX] + "…"
+    return event
+
+
+def bounded(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leaves out a line that is like many others; the one that is written says how many. The last words always are."""
+    if method == "critical" or event["event"] == LEFT_OUT:
+        return event
+    told = event.get("exc_info")
+    error = sys.exc_info()[0] if told is True else type(told) if isinstance(told, BaseException) else None
+    left_out = _bound.take((event["event"], error, *(event.get(field) for field in TELLING_APART)), monotonic())
+    if left_out is None:
+        raise structlog.DropEvent
+    if left_out:
+        event["left_out"] = left_out
+    return event
+
+
+def tell_what_was_left_out() -> None:
+    """To be called now and then: the count of what stopped failing before its next line was due."""
+    for alike, lines in _bound.left_out(monotonic()):
+        log.info(LEFT_OUT, of=_words(alike), left_out=lines)
+
+
 def configure(service: str, level: str) -> None:
     """Once for each process."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -47,9 +93,10 @@ def configure(service: str, level: str) -> None:
         _with_service(service),
         redacted,
         where_it_failed,
+        shortened,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(serializer=orjson.dumps)],
+        processors=[_counted(service), bounded, *shared, structlog.processors.JSONRenderer(serializer=orjson.dumps)],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=True,
@@ -64,13 +111,43 @@ def configure(service: str, level: str) -> None:
             foreign_pre_chain=shared,
         )
     )
+    handler.addFilter(_Bounded(service))
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("faststream").setLevel(logging.ERROR)  # it warns that topics are not made by the way
+
+
+class _Bounded(logging.Filter):
+    """The same bound for what libraries log, told apart by logger and the beginning of the message's template."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        metrics.LOG_LINES.labels(self._service, record.levelname.lower(), record.name).inc()
+        left_out = _bound.take((record.name, str(record.msg)[:TEMPLATE_CHARACTERS]), monotonic())
+        if left_out:
+            record.msg = f"{record.msg} ({left_out} lines like this were left out)"
+        return left_out is not None or record.levelno >= logging.CRITICAL
+
+
+def _words(alike: Hashable) -> list[str]:
+    parts = alike if isinstance(alike, tuple) else (alike,)
+    return [part.__qualname__ if isinstance(part, type) else str(part) for part in parts if part is not None]
+
+
+def _counted(service: str) -> structlog.typing.Processor:
+    def count(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        metrics.LOG_LINES.labels(service, "error" if method == "exception" else method, event["event"]).inc()
+        return event
+
+    return count
 
 
 def _with_service(service: str) -> structlog.typing.Processor:
     def add(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["service"] = service
+        event.update(tracing.current_ids())
         return event
 
     return add
