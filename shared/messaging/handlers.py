@@ -42,6 +42,15 @@ class Handlers(Generic[S]):
         """The decision on what came of a task, or on a timer that is due."""
         return self._register(self._outcomes, kind)
 
+    def watched(self, watch: Callable[[str, Decide[S]], Decide[S]]) -> "Handlers[S]":
+        """The same decisions, with every projection as `watch` gives it back for its type."""
+        watched: Handlers[S] = Handlers()
+        watched._projections = {name: watch(name, decide) for name, decide in self._projections.items()}
+        watched._reactions, watched._outcomes = self._reactions, self._outcomes
+        for name in self._chains:
+            watched._link(name)
+        return watched
+
     def of_type(self, ce_type: str) -> Sequence[Decide[S]]:
         """The decisions on a type of event or command, in their order; empty where the type is of no interest."""
         return self._chains.get(ce_type, ())
@@ -69,8 +78,11 @@ class Handlers(Generic[S]):
                 raise TypeError(f"{name} has two decisions: {table[name].__qualname__} and {decide.__qualname__}")
             table[name] = decide
             if table is not self._outcomes:
-                chain = (self._projections.get(name), self._reactions.get(name))
-                self._chains[name] = tuple(step for step in chain if step is not None)
+                self._link(name)
             return decide
 
         return register
+
+    def _link(self, name: str) -> None:
+        chain = (self._projections.get(name), self._reactions.get(name))
+        self._chains[name] = tuple(step for step in chain if step is not None)
