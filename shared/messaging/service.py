@@ -5,7 +5,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -18,7 +18,7 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from shared.messaging import dead_letter_store, inbox, logs, metrics, tracing
+from shared.messaging import dead_letter_store, inbox, logs, offsets, tracing
 from shared.messaging.adoption import DatabaseBehindKafka, adopt_what_kafka_has
 from shared.messaging.claims import Claims, TopicChanged
 from shared.messaging.consumer import Consumer
@@ -29,22 +29,25 @@ from shared.messaging.database import (
     is_transient,
     without_password,
 )
+from shared.messaging.gauges import Gauges
 from shared.messaging.handlers import Handlers
 from shared.messaging.http import Server, application, server
 from shared.messaging.intake import Intake
-from shared.messaging.offsets import Partition
+from shared.messaging.offsets import Partition, Stand
 from shared.messaging.relay import Relay
 from shared.messaging.settings import ServiceSettings
 from shared.messaging.tasks import TaskKind, TaskRunner
 from shared.messaging.topics import partitions_of
 from shared.messaging.traced import TracedRelay, TracedTasks, TracedUnit
 from shared.messaging.unit import Decided, Load, Save, Unit
+from shared.messaging.versions import watching_versions
 from shared.messaging.working_set import WorkingSet
 from shared.schemas.registry import COMPACTED_TOPICS
 
 log = structlog.get_logger(__name__)
 
 S = TypeVar("S", bound=WorkingSet)
+T = TypeVar("T")
 C = TypeVar("C", bound=ServiceSettings)
 
 EXIT_BAD_SETTINGS = 64
@@ -103,6 +106,10 @@ class Process(Generic[S, C]):
     _relay: Relay | None = None
     _tasks: TaskRunner | None = None
     _is_consuming: bool = False
+    _gauges: Gauges = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._gauges = Gauges(self.service.name)
 
     def stop(self) -> None:
         """Takes in nothing more, finishes what is in hand, then `run` returns."""
@@ -145,7 +152,8 @@ class Process(Generic[S, C]):
         )
         unit = unit_of(service.name, pool, service.load, service.save, self._on_commit)
         if "consumer" in roles:
-            intake = Intake(service.name, service.handlers, self.settings.dead_run_max, unit.rejection_of_poison)
+            handlers = watching_versions(service.handlers, service.name)
+            intake = Intake(service.name, handlers, self.settings.dead_run_max, unit.rejection_of_poison)
             topics = {self.settings.topic_prefix + topic: topic for topic in service.consumes}
             self._claims = Claims(service.name, pool, topics, COMPACTED_TOPICS, self.settings.dead_run_max)
             self._consumer = Consumer(self.settings, unit, intake, self._claims, topics)
@@ -285,6 +293,7 @@ class Process(Generic[S, C]):
         before: object = None
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            logs.tell_what_was_left_out()
             now = monotonic()
             progress = await self._progress(pool)
             still_seconds = still_seconds + now - looked if progress is not None and progress == before else 0.0
@@ -297,45 +306,35 @@ class Process(Generic[S, C]):
 
     async def _progress(self, pool: Pool) -> object:
         """Where partitions with lag stand; None where none has any, or where PostgreSQL or Kafka does not answer."""
-        if self._claims is None:
+        ends = await self._answered("kafka", self._claims.ends()) if self._claims is not None else None
+        stands = await self._answered("postgresql", self._stands(pool))
+        if ends is None or stands is None:
             return None
+        self._gauges.lag(ends, stands)
+        offsets_of = {each: stands[each].next_offset if each in stands else 0 for each in ends}
+        return {each: offset for each, offset in offsets_of.items() if ends[each] > offset} or None
+
+    async def _stands(self, pool: Pool) -> dict[Partition, Stand]:
+        async with pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
+            return await offsets.all_stands(connection, self.service.name)
+
+    async def _keep_house(self, pool: Pool) -> None:
+        await self._answered("postgresql", inbox.turn_over(pool, self.settings.inbox_horizon_seconds))
+        await self._answered("postgresql", dead_letter_store.forget_old_edits(pool))
+        is_relay = self._relay is not None and self._relay.is_holding
+        await self._answered("postgresql", self._gauges.look(pool, is_relay))
+
+    async def _answered(self, by: str, asked: Awaitable[T]) -> T | None:
+        """What was asked of PostgreSQL or Kafka; None where it does not answer."""
         try:
-            ends = await self._claims.ends()
-            rows = await pool.fetch(
-                "SELECT topic, partition, next_offset FROM messaging.consumer_offset WHERE consumer_group = $1",
-                self.service.name,
-            )
+            answer = await asked
         except Exception as error:
             if not is_transient(error) and not isinstance(error, KafkaError):
                 raise
+            self._gauges.answers(by, is_answering=False)
             return None
-        stands = {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-        lag = {partition: end - stands.get(partition, 0) for partition, end in ends.items()}
-        for partition, records in lag.items():
-            metrics.LAG_RECORDS.labels(self.service.name, partition.topic, partition.partition).set(max(0, records))
-        return {partition: stands.get(partition) for partition, records in lag.items() if records > 0} or None
-
-    async def _keep_house(self, pool: Pool) -> None:
-        try:
-            await inbox.turn_over(pool, self.settings.inbox_horizon_seconds)
-            await dead_letter_store.forget_old_edits(pool)
-            waiting = await pool.fetchrow(
-                """
-                SELECT count(*) AS rows, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age
-                FROM messaging.outbox
-                """
-            )
-            tasks = await pool.fetch("SELECT kind, state, count(*) AS n FROM messaging.task GROUP BY kind, state")
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            return
-        if waiting is not None:
-            metrics.OUTBOX_ROWS.labels(self.service.name).set(waiting["rows"])
-            metrics.OUTBOX_AGE_SECONDS.labels(self.service.name).set(float(waiting["age"]))
-        metrics.TASKS.clear()
-        for row in tasks:
-            metrics.TASKS.labels(self.service.name, row["kind"], row["state"]).set(row["n"])
+        self._gauges.answers(by, is_answering=True)
+        return answer
 
 
 async def _ended(roles: Sequence[asyncio.Task[None]]) -> None:
