@@ -69,17 +69,21 @@ LOGGING = (
 class Kafka(Program):
     """One broker whose state lives in `folder`. Made again on the same folder it serves the same records.
 
-    `training` is a file into which it writes, when it ends, what makes later starts quick.
+    `training` is a file into which it writes, when it ends, what makes later starts quick; `more_properties` are lines
+    of Kafka's own settings.
 
     `address` is valid after `launch`; kill, stop and start keep it as long as nobody takes the port meanwhile.
     """
 
-    def __init__(self, folder: Path, say: Say = print, *, training: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, say: Say = print, *, training: Path | None = None, more_properties: str = ""
+    ) -> None:
         super().__init__("Kafka")
         self.folder = folder.absolute()
         self.say = say
         self.port: int | None = None
         self._training = training
+        self._more_properties = more_properties
         self._jars: Path | None = None
         self._quick: list[str] = []
 
@@ -144,6 +148,7 @@ class Kafka(Program):
                 log_dirs=self.folder / "data",
                 record_bytes_max=RECORD_BYTES_MAX,
             )
+            + self._more_properties
         )
         return properties
 

@@ -7,7 +7,7 @@ installation does not answer.
 
 import typer
 
-from shared.operations import offsets, outbox, pauses, status
+from shared.operations import offsets, outbox, pauses, status, topics
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
@@ -18,6 +18,7 @@ app.command()(pauses.pause)
 app.command()(pauses.resume)
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(outbox.app, name="outbox")
+app.add_typer(topics.app, name="topics")
 
 if __name__ == "__main__":
     app(prog_name="kello")
