@@ -1,0 +1,158 @@
+"""One service's database as an audit sees it: a session with temporary tables, and then one snapshot."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from shared.messaging.offsets import Partition
+from shared.messaging.outbox import unpacked
+from shared.messaging.service import Service
+from shared.operations.audit.answers import answers_of
+from shared.operations.audit.records import OUTBOX, Letter, Lying, Row, letter_of, row_of
+from shared.operations.installation import Connection
+from shared.schemas.registry import COMPACTED_TOPICS
+
+TABLES = Path(__file__).with_name("tables.sql")
+BUFFER_ROWS = 5_000
+STATEMENT_SECONDS = 600.0
+COPIED_SECONDS = 60.0
+
+
+class View:
+    """What a service keeps, heard and said. Filled by `add`, then frozen, filled up and sorted."""
+
+    def __init__(self, service: Service[Any, Any], connection: Connection) -> None:
+        self.service = service
+        self.connection = connection
+        self.as_of: datetime | None = None
+        self.letters_topic = f"{service.name}.dead-letters"
+        self._rows: list[Row] = []
+        self._letters: list[Letter] = []
+
+    @property
+    def topics(self) -> set[str]:
+        """What it reads, and what it writes."""
+        return {*self.service.consumes, *self.service.publishes, self.letters_topic}
+
+    async def prepare(self) -> None:
+        """The empty tables. No snapshot is held yet."""
+        await self.connection.execute(TABLES.read_text())
+        await self.connection.execute(
+            "SELECT set_config('kello.service', $1, false),"
+            " set_config('idle_in_transaction_session_timeout', $2, false)",
+            self.service.name,
+            f"{STATEMENT_SECONDS:.0f}s",
+        )
+        await self.connection.executemany("INSERT INTO own VALUES ($1)", [(each,) for each in self.service.publishes])
+        await self.connection.executemany("INSERT INTO answer VALUES ($1, $2)", answers_of(self.service))
+
+    async def add(self, records: Iterable[Lying]) -> None:
+        """More of the log."""
+        for each in records:
+            if each.topic == self.letters_topic:
+                self._letters.append(letter_of(each))
+            else:
+                self._rows.append(row_of(each))
+        if len(self._rows) + len(self._letters) >= BUFFER_ROWS:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """What was added is in the tables."""
+        for table, rows, columns in (("record", self._rows, Row._fields), ("letter", self._letters, Letter._fields)):
+            if rows:
+                await self.connection.copy_records_to_table(
+                    table, columns=columns, records=rows, schema_name="pg_temp", timeout=COPIED_SECONDS
+                )
+                rows.clear()
+
+    async def freeze(self) -> dict[Partition, int]:
+        """Takes the snapshot. Gives the end of what it has to do with, of each partition: read so far, or published."""
+        await self.flush()
+        await self.connection.execute("ANALYZE record")
+        await self.connection.transaction(isolation="repeatable_read", readonly=True).start()
+        self.as_of = await self.connection.fetchval("SELECT clock_timestamp()")
+        rows = await self.connection.fetch(
+            """
+            SELECT topic, partition, max(reached) AS reached FROM (
+                SELECT topic, partition, next_offset FROM messaging.consumer_offset WHERE consumer_group = $1
+                UNION ALL
+                SELECT topic, partition, acknowledged_offset + 1 FROM messaging.relay_position
+            ) AS ends (topic, partition, reached)
+            GROUP BY topic, partition
+            """,
+            self.service.name,
+        )
+        return {Partition(row["topic"], row["partition"]): row["reached"] for row in rows}
+
+    async def add_outbox(self) -> None:
+        """What is committed and not known to be published yet."""
+        cursor = self.connection.cursor(
+            "SELECT id, topic, key, value, headers FROM messaging.outbox ORDER BY id", prefetch=BUFFER_ROWS
+        )
+        async for row in cursor:
+            waiting = Lying(row["topic"], OUTBOX, row["id"], row["key"], row["value"], unpacked(row["headers"]))
+            await self.add([waiting])
+
+    async def sort(self, log: Sequence[tuple[Any, ...]]) -> None:
+        """What was heard and what was said, as of the snapshot. `log` are rows of the table of that name."""
+        await self.flush()
+        await self.connection.copy_records_to_table("log", records=log, schema_name="pg_temp", timeout=COPIED_SECONDS)
+        await self.connection.execute(
+            """
+            INSERT INTO whole
+            SELECT topic FROM log WHERE topic <> ALL ($1::text[]) GROUP BY topic HAVING max(begins) = 0
+            """,
+            sorted(COMPACTED_TOPICS),
+        )
+        await self._forget_later_letters()
+        await self._sort_heard()
+        await self._sort_said()
+        await self.connection.execute("ANALYZE heard, said, letter")
+
+    async def _forget_later_letters(self) -> None:
+        """Those of a moment after the snapshot."""
+        await self.connection.execute(
+            """
+            DELETE FROM letter USING log
+            WHERE log.topic = $1 AND log.partition = letter.letter_partition AND letter.letter_at >= log.read_to
+                AND NOT EXISTS (
+                    SELECT FROM messaging.relay_position AS p
+                    WHERE p.topic = $1 AND p.partition = letter.letter_partition
+                        AND p.acknowledged_offset >= letter.letter_at
+                )
+            """,
+            self.letters_topic,
+        )
+
+    async def _sort_heard(self) -> None:
+        await self.connection.execute(
+            """
+            INSERT INTO heard
+            SELECT DISTINCT ON (r.source, r.id)
+                r.topic, r.source, r.id, r.type, r.version, r.key, r.said, l.at IS NOT NULL
+            FROM record AS r
+            JOIN messaging.consumer_offset AS o ON o.topic = r.topic AND o.partition = r.partition
+            LEFT JOIN (SELECT DISTINCT topic, partition, at FROM letter) AS l
+                ON l.topic = r.topic AND l.partition = r.partition AND l.at = r.at
+            WHERE o.consumer_group = $1 AND r.at < o.next_offset AND r.type = ANY ($2::text[])
+            ORDER BY r.source, r.id, l.at IS NOT NULL, r.topic, r.partition, r.at
+            """,
+            self.service.name,
+            sorted(self.service.handlers.types),
+        )
+
+    async def _sort_said(self) -> None:
+        await self.connection.execute(
+            """
+            INSERT INTO said
+            SELECT DISTINCT ON (r.id)
+                r.topic, r.partition, r.at, r.id, r.type, r.subject, r.version, r.key, r.cause, r.said
+            FROM record AS r
+            JOIN own ON own.topic = r.topic
+            LEFT JOIN messaging.relay_position AS p ON p.topic = r.topic AND p.partition = r.partition
+            WHERE r.source = 'kello/' || $1 AND (r.partition = -1 OR r.at <= p.acknowledged_offset)
+            ORDER BY r.id, r.partition = -1, r.partition, r.at
+            """,
+            self.service.name,
+        )
