@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import asyncpg
 import typer
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from pydantic import Field, SecretStr, ValidationError
@@ -30,6 +30,7 @@ from shared.messaging.database import CONNECT_TIMEOUT_SECONDS, SESSION, Pool, co
 from shared.messaging.database import without_password as address_of
 from shared.messaging.offsets import Partition
 from shared.messaging.service import Service
+from shared.messaging.topics import partitions_of
 from shared.operations.output import NOT_ANSWERING, USAGE, Failed
 
 CALL_SECONDS = 10.0
@@ -117,11 +118,9 @@ class Installation(BaseSettings):
 
     async def ranges_seen_by(self, consumer: AIOKafkaConsumer, topics: Iterable[str]) -> dict[Partition, Range]:
         """The same, asked through a consumer that is there already."""
-        places = [
-            TopicPartition(name, partition)
-            for name in {self.physical(topic) for topic in topics} & await consumer.topics()
-            for partition in consumer.partitions_for_topic(name) or ()
-        ]
+        # the consumer knows of no partition that it was not assigned
+        known = await partitions_of(self.kafka_servers, {self.physical(topic) for topic in topics})
+        places = [place for partitions in known.values() for place in partitions]
         begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         return {
             Partition(self.logical(place.topic), place.partition): Range(begins[place], ends[place]) for place in places
