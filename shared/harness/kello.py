@@ -211,6 +211,7 @@ class Kello:
 
         Raises AssertionError with what did arrive, after the deadline; TypeError for a field that the type lacks.
         """
+        __tracebackhide__ = True  # pytest points at the line of the test
         expected, found = Expectation(model, fields), list[P]()
         async for events in self._watching().looks(model.topic, within):
             found += expected.among(events)
@@ -229,6 +230,8 @@ class Kello:
 
         Raises AssertionError with the mails that did arrive, after the deadline.
         """
+
+        __tracebackhide__ = True
 
         async def mail() -> bytes | None:
             wanted = (mail for mail in self.mailbox.mails(to) if subject in mail.subject)
@@ -258,6 +261,7 @@ class Kello:
 
     async def until(self, condition: Callable[[], Awaitable[Any]], what: str, within: float = DEADLINE_SECONDS) -> Any:
         """Polls until `condition` returns something true, and returns it."""
+        __tracebackhide__ = True
         deadline = asyncio.get_running_loop().time() + within
         while not (found := await condition()):
             if asyncio.get_running_loop().time() > deadline:
