@@ -90,7 +90,7 @@ def absence_recorded(state: Payroll, message: Message[AbsenceRecorded], _now: da
 def overtime_recorded(state: Payroll, message: Message[OvertimeRecorded], _now: datetime, _ids: Ids) -> Decision:
     fact = message.payload
     overtime = Overtime(
-        fact.employee_id, fact.overtime_id, fact.version, fact.worked_on, fact.minutes, fact.rate_percent
+        fact.employee_id, fact.overtime_id, fact.version, fact.worked_on, fact.minutes, fact.rate_basis_points
     )
     return _recorded(state, message, overtime)
 

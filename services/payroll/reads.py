@@ -17,6 +17,6 @@ READS: Reads = {
     EmployeeChanged: "version country department payment_token",
     EmployeeHired: "version country department currency monthly_salary hired_on payment_token",
     EmployeeTerminated: "version last_day",
-    OvertimeRecorded: "version overtime_id worked_on minutes rate_percent",
+    OvertimeRecorded: "version overtime_id worked_on minutes rate_basis_points",
     SalaryChanged: "version monthly_salary effective_from",
 }

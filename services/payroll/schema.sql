@@ -112,7 +112,7 @@ CREATE TABLE overtime (
     source_version bigint NOT NULL,
     worked_on date NOT NULL,
     minutes integer NOT NULL CHECK (minutes > 0),
-    rate_percent integer NOT NULL CHECK (rate_percent > 0),
+    rate_basis_points integer NOT NULL CHECK (rate_basis_points > 0),
     payslip_id uuid,                    -- ours: the one that pays it
     PRIMARY KEY (employee_id, overtime_id)
 );

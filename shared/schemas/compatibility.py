@@ -33,7 +33,7 @@ _JUDGED = {
         "default",
     ),
 }
-_PROSE = {"title", "description", "examples", "$comment"}
+_PROSE = {"title", "description", "examples", "$comment", "deprecated", "x-newest", "x-unit"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from shared.schemas.base import Code, Day, Event, Id, ShortText
 from shared.schemas.money import Currency, PositiveAmount
 from shared.schemas.standards import Channel, Country, Email, Iban, Locale, Phone, Zone
+from shared.schemas.versions import upcaster
 
 Channels = Annotated[tuple[Channel, ...], Field(max_length=10)]
 """How somebody wants to be told, the best first."""
@@ -82,15 +83,34 @@ class AbsenceRecorded(EmployeeEvent, type="kello.hr.absence-recorded.v1"):
         return self
 
 
-class OvertimeRecorded(EmployeeEvent, type="kello.hr.overtime-recorded.v1"):
-    """An employee worked longer."""
+class WorkedLonger(EmployeeEvent):
+    """What every version of OvertimeRecorded says. A base."""
 
     overtime_id: Id
     worked_on: Day
     minutes: Annotated[int, Field(strict=True, ge=1, le=24 * 60)]
     """Minutes beyond the normal working day."""
+
+
+class OvertimeRecordedV1(WorkedLonger, type="kello.hr.overtime-recorded.v1"):
+    """An employee worked longer. Whole per cents cannot say the 137.5 % of some agreements: v2 can."""
+
     rate_percent: Annotated[int, Field(strict=True, ge=100, le=400)]
     """What a minute of it is worth: 150 is one and a half times the normal pay."""
+
+
+class OvertimeRecorded(WorkedLonger, type="kello.hr.overtime-recorded.v2"):
+    """An employee worked longer."""
+
+    rate_basis_points: Annotated[int, Field(strict=True, ge=10_000, le=40_000)]
+    """What a minute of it is worth, in hundredths of a per cent: 13750 is 137.5 % of the normal pay."""
+
+
+@upcaster(OvertimeRecordedV1, OvertimeRecorded)
+def in_basis_points(old: OvertimeRecordedV1) -> OvertimeRecorded:
+    """The same rate in the finer unit: exact, so that both versions pay the same."""
+    same = old.model_dump(exclude={"rate_percent"})
+    return OvertimeRecorded(**same, rate_basis_points=old.rate_percent * 100)
 
 
 class AdvanceGranted(EmployeeEvent, type="kello.hr.advance-granted.v1"):

@@ -16,7 +16,7 @@ from pydantic_core.core_schema import DictSchema
 
 from shared.schemas.base import Command, Payload
 from shared.schemas.compatibility import Break, Schema, breaks
-from shared.schemas.registry import PUBLISHERS
+from shared.schemas.registry import PUBLISHERS, newest
 
 FOLDER = Path(__file__).parent / "published"
 
@@ -83,6 +83,7 @@ def document(model: type[Payload]) -> Schema:
         "x-topic": model.topic,
         "x-key": model.key_field,
         "x-subject": model.subject_pattern,
+        **({"deprecated": True, "x-newest": newest(model.ce_type)} if newest(model.ce_type) != model.ce_type else {}),
         **{key: schema[key] for key in schema if key != "title"},
     }
 

@@ -1,9 +1,7 @@
-"""From a record to its payload: every contract by its CloudEvents type, and the upcasters from old versions."""
+"""From a record to its payload: every contract by its CloudEvents type, read as its newest version."""
 
 import re
-from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -14,6 +12,21 @@ from shared.schemas.answers import Accepted, Rejected
 from shared.schemas.base import Payload
 from shared.schemas.customer import CustomerProfile, ProfileErased
 from shared.schemas.envelope import Headers, Unreadable
+from shared.schemas.versions import newest, upcast, upcaster
+
+__all__ = [
+    "COMPACTED_TOPICS",
+    "ERRORS_TOLD_MAX",
+    "PAYLOAD_BYTES_MAX",
+    "PUBLISHERS",
+    "VERSION_HEADER",
+    "answers",
+    "model_of",
+    "newest",
+    "parse",
+    "parse_tombstone",
+    "upcaster",
+]
 
 PUBLISHERS = (billing, customer, hr, notify, payroll, sales)
 """The modules that declare contracts."""
@@ -29,11 +42,6 @@ ERRORS_TOLD_MAX = 10
 
 VERSION_HEADER = "kello_version"
 """The header of a tombstone on customer.profiles that says which version of the customer was erased."""
-
-Old = TypeVar("Old", bound=Payload)
-New = TypeVar("New", bound=Payload)
-
-_upcasters: dict[str, tuple[type[Payload], Callable[[Any], Payload]]] = {}
 
 
 def model_of(ce_type: str) -> type[Payload]:
@@ -57,25 +65,6 @@ def answers(service: str) -> tuple[type[Accepted], type[Rejected]]:
     return accepted, rejected
 
 
-def upcaster(old: type[Old], new: type[New]) -> Callable[[Callable[[Old], New]], Callable[[Old], New]]:
-    """Declares how a payload of an old version becomes one of the next: handlers see the newest version only."""
-
-    def declare(function: Callable[[Old], New]) -> Callable[[Old], New]:
-        if old.ce_type in _upcasters:
-            raise TypeError(f"{old.ce_type} has an upcaster already")
-        _upcasters[old.ce_type] = new, function
-        return function
-
-    return declare
-
-
-def newest(ce_type: str) -> str:
-    """The type under which handlers see what was written as `ce_type`: itself, unless an upcaster leads on."""
-    while ce_type in _upcasters:
-        ce_type = _upcasters[ce_type][0].ce_type
-    return ce_type
-
-
 def parse(ce_type: str, value: bytes) -> Payload:
     """The validated payload in the newest version of its contract.
 
@@ -95,9 +84,7 @@ def parse(ce_type: str, value: bytes) -> Payload:
         payload = model.model_validate_json(value)
     except ValidationError as error:
         raise _broken(model, error) from None
-    while step := _upcasters.get(payload.ce_type):
-        payload = step[1](payload)
-    return payload
+    return upcast(payload)
 
 
 def parse_tombstone(topic: str, key: bytes | None, record_headers: Headers) -> ProfileErased:

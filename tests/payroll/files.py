@@ -66,7 +66,7 @@ def file(
 
 
 def overtime(minutes: int, rate_percent: int = 150, worked_on: date = date(2026, 1, 15), number: int = 1) -> Overtime:
-    return Overtime(WHO, UUID(int=1000 + number), 20 + number, worked_on, minutes, rate_percent)
+    return Overtime(WHO, UUID(int=1000 + number), 20 + number, worked_on, minutes, rate_percent * 100)
 
 
 def advance(amount: int, granted_on: date = date(2026, 1, 10), number: int = 1, deducted: int = 0) -> Advance:

@@ -68,11 +68,12 @@ def test_what_is_withheld_names_each_part_and_leaves_out_what_is_nothing() -> No
 
 
 def test_overtime_is_worth_its_share_of_a_month() -> None:
-    hour_at_150 = Rules(BRACKETS, (), 160 * 60).overtime_pay(3_200_00, 60, 150)
+    hour_at_150 = Rules(BRACKETS, (), 160 * 60).overtime_pay(3_200_00, 60, 15_000)
     assert hour_at_150 == 30_00
+    assert Rules(BRACKETS, (), 160 * 60).overtime_pay(3_200_00, 60, 13_750) == 27_50
 
 
-@given(st.integers(1, AMOUNT_MAX), st.integers(1, 1440), st.integers(100, 400))
-def test_overtime_is_rounded_once(monthly: int, minutes: int, percent: int) -> None:
-    exact_numerator, denominator = monthly * minutes * percent, RULES.minutes_per_month * 100
-    assert abs(RULES.overtime_pay(monthly, minutes, percent) * denominator - exact_numerator) * 2 <= denominator
+@given(st.integers(1, AMOUNT_MAX), st.integers(1, 1440), st.integers(10_000, 40_000))
+def test_overtime_is_rounded_once(monthly: int, minutes: int, rate: int) -> None:
+    exact_numerator, denominator = monthly * minutes * rate, RULES.minutes_per_month * 10_000
+    assert abs(RULES.overtime_pay(monthly, minutes, rate) * denominator - exact_numerator) * 2 <= denominator

@@ -12,6 +12,7 @@ from shared.schemas.hr import (
     EmployeeEvent,
     EmployeeTerminated,
     OvertimeRecorded,
+    OvertimeRecordedV1,
     SalaryChanged,
 )
 from shared.schemas.payroll import PayslipCalculated, SalaryPaid
@@ -39,7 +40,7 @@ def told(employee: UUID, department: str | None) -> list[EmployeeEvent]:
             overtime_id=UUID(int=employee.int ^ 2),
             worked_on=date(2026, 1, 5),
             minutes=104,
-            rate_percent=100,
+            rate_basis_points=10_000,
             version=5,
         ),
         AdvanceGranted(
@@ -125,12 +126,29 @@ async def test_overtime_that_was_reported_late_is_paid_with_the_next_month_once(
             overtime_id=uuid4(),
             worked_on=date(2026, 1, 31),
             minutes=1040,
-            rate_percent=150,
+            rate_basis_points=15_000,
             version=2,
         )
     )
     gross = [(await company.calculated(period)).gross for period in ("2026-02", "2026-03")]
     assert gross == [200_00 + 30_00, 200_00]
+
+
+async def test_overtime_in_its_old_and_its_new_version_is_paid_side_by_side(company: Company) -> None:
+    """One HR system writes v1 and another v2, of the same employee; v1 even corrects what v2 said first."""
+    employee, corrected = uuid4(), uuid4()
+    worked = {"employee_id": employee, "worked_on": date(2026, 1, 15), "minutes": 1040}
+    await company.tell(
+        company.joining(employee),
+        OvertimeRecordedV1(overtime_id=uuid4(), rate_percent=150, version=2, **worked),
+        OvertimeRecorded(overtime_id=uuid4(), rate_basis_points=13_750, version=3, **worked),
+        OvertimeRecorded(overtime_id=corrected, rate_basis_points=40_000, version=4, **worked),
+        OvertimeRecordedV1(overtime_id=corrected, rate_percent=100, version=5, **worked),
+    )
+    assert (await company.calculated()).gross == 200_00 + 30_00 + 27_50 + 20_00
+    records = [record for record in await company.kello.records("hr.events") if record.key == str(employee).encode()]
+    types = [dict(record.headers)["ce_type"].rpartition(b".")[2] for record in records]
+    assert types == [b"v1", b"v1", b"v2", b"v2", b"v1"]
 
 
 async def test_a_replay_of_hr_gives_the_same_copies_and_pays_nobody(own_company: Company) -> None:

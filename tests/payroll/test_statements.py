@@ -127,7 +127,7 @@ def facts(staff: Sequence[UUID]) -> list[Payload]:
                 overtime_id=who,
                 worked_on=date(2026, 1, 5),
                 minutes=60,
-                rate_percent=150,
+                rate_basis_points=15_000,
                 version=4,
             ),
             AdvanceGranted(employee_id=who, advance_id=who, amount=1_00, granted_on=date(2026, 1, 6), version=5),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.schemas import registry
+from shared.schemas import registry, versions
 from shared.schemas.base import Event, Payload
 from shared.schemas.customer import ProfileErased, TagCustomer
 from shared.schemas.envelope import Unreadable
@@ -68,7 +68,7 @@ def test_a_tombstone_without_a_customer_is_refused(key: bytes | None) -> None:
 @pytest.fixture
 def two_versions() -> Iterator[tuple[type[Payload], type[Payload]]]:
     """A type of this test alone in an old and a new version, with an upcaster between them."""
-    before, upcasters = dict(Payload.contracts), dict(registry._upcasters)
+    before, upcasters = dict(Payload.contracts), dict(versions.upcasters)
 
     class Weighed(Event, type="kello.test.weighed.v1", topic="test.events", key="parcel", subject="parcel/{parcel}"):
         parcel: str
@@ -87,8 +87,8 @@ def two_versions() -> Iterator[tuple[type[Payload], type[Payload]]]:
     yield Weighed, WeighedAgain
     Payload.contracts.clear()
     Payload.contracts.update(before)
-    registry._upcasters.clear()
-    registry._upcasters.update(upcasters)
+    versions.upcasters.clear()
+    versions.upcasters.update(upcasters)
 
 
 def test_an_old_version_is_read_as_the_newest(two_versions: tuple[type[Payload], type[Payload]]) -> None:

@@ -123,7 +123,7 @@ def _has_a_career(employee: Employee, begin: datetime, month: date) -> None:
         days = {"starts_on": month.replace(day=6), "ends_on": month.replace(day=10)}
         employee.hears(AbsenceRecorded, at, absence_id=new_id(at, employee.rng), kind=kind, **days)
     if number % 3 == 2:
-        worked = {"worked_on": month.replace(day=21), "minutes": 135, "rate_percent": 150}
+        worked = {"worked_on": month.replace(day=21), "minutes": 135, "rate_basis_points": 15_000}
         employee.hears(OvertimeRecorded, at, overtime_id=new_id(at, employee.rng), **worked)
     if number % 7 == 5:
         given = {"amount": 45_000, "granted_on": month.replace(day=5)}

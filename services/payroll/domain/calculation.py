@@ -121,7 +121,7 @@ def _open_overtimes(file: PersonnelFile, month: Month) -> list[Overtime]:
 
 def _overtime_part(file: PersonnelFile, rules: Rules, overtime: Overtime) -> Part:
     monthly = _salary(file, overtime.worked_on)
-    amount = rules.overtime_pay(monthly, overtime.minutes, overtime.rate_percent)
+    amount = rules.overtime_pay(monthly, overtime.minutes, overtime.rate_basis_points)
     return Part("earning", "overtime", amount, overtime.worked_on, overtime.worked_on, overtime.overtime_id)
 
 

@@ -43,9 +43,9 @@ class Rules:
     def income_tax(self, gross: int) -> int:
         return income_tax(gross, self.brackets)
 
-    def overtime_pay(self, monthly: int, minutes: int, rate_percent: int) -> int:
+    def overtime_pay(self, monthly: int, minutes: int, rate_basis_points: int) -> int:
         """What overtime is worth: minutes x salary per minute x rate, rounded half-even once, at the end."""
-        return share_of(monthly * minutes, rate_percent, self.minutes_per_month * 100)
+        return share_of(monthly * minutes, rate_basis_points, self.minutes_per_month * BASIS_POINTS)
 
 
 def income_tax(gross: int, brackets: Iterable[Bracket]) -> int:

@@ -115,7 +115,7 @@ class Overtime:
     source_version: int
     worked_on: date
     minutes: int
-    rate_percent: int
+    rate_basis_points: int
     payslip_id: UUID | None = None
 
     @property

@@ -161,11 +161,11 @@ async def copy_overtimes(tx: Tx, facts: Sequence[Overtime]) -> None:
     """A later version corrects an earlier one, unless a payslip has paid that."""
     await tx.execute(
         """
-        INSERT INTO overtime AS o (employee_id, overtime_id, source_version, worked_on, minutes, rate_percent)
+        INSERT INTO overtime AS o (employee_id, overtime_id, source_version, worked_on, minutes, rate_basis_points)
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::date[], $5::integer[], $6::integer[])
         ON CONFLICT (employee_id, overtime_id) DO UPDATE
         SET source_version = excluded.source_version, worked_on = excluded.worked_on,
-            minutes = excluded.minutes, rate_percent = excluded.rate_percent
+            minutes = excluded.minutes, rate_basis_points = excluded.rate_basis_points
         WHERE excluded.source_version > o.source_version AND o.payslip_id IS NULL
         """,
         [each.employee_id for each in facts],
@@ -173,7 +173,7 @@ async def copy_overtimes(tx: Tx, facts: Sequence[Overtime]) -> None:
         [each.source_version for each in facts],
         [each.worked_on for each in facts],
         [each.minutes for each in facts],
-        [each.rate_percent for each in facts],
+        [each.rate_basis_points for each in facts],
     )
 
 
@@ -237,7 +237,7 @@ async def open_overtimes_of(tx: Tx, employees: Sequence[UUID]) -> list[Overtime]
     """Those that no payslip has paid."""
     rows = await tx.fetch(
         """
-        SELECT employee_id, overtime_id, source_version, worked_on, minutes, rate_percent, payslip_id
+        SELECT employee_id, overtime_id, source_version, worked_on, minutes, rate_basis_points, payslip_id
         FROM overtime
         WHERE employee_id = ANY ($1::uuid[]) AND payslip_id IS NULL
         """,
