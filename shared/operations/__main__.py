@@ -5,9 +5,14 @@ something says what it would do, and does it with --yes. Exit codes: 0 yes or do
 installation does not answer.
 """
 
+import logging
+import sys
+
+import structlog
 import typer
 
-from shared.operations import offsets, outbox, pauses, status, topics
+from shared.messaging.logs import redacted, where_it_failed
+from shared.operations import dead, offsets, outbox, pauses, status, topics
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
@@ -16,9 +21,15 @@ app.command()(status.lag)
 app.command()(status.top)
 app.command()(pauses.pause)
 app.command()(pauses.resume)
+app.add_typer(dead.app, name="dead")
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(topics.app, name="topics")
 
 if __name__ == "__main__":
+    structlog.configure(  # what a command answers stands on standard output alone
+        processors=[structlog.processors.add_log_level, redacted, where_it_failed, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     app(prog_name="kello")
