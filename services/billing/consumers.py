@@ -217,7 +217,10 @@ def known_payment(*, is_same: bool) -> Decision:
 
 @handlers.outcome(CAPTURE_PAYMENT)
 def end_capture(
-    state: Billing, message: Message[Outcome[CapturePayment, object]], _now: datetime, ids: Ids
+    state: Billing,
+    message: Message[Outcome[CapturePayment, Captured | Declined | Exhausted | Unknown]],
+    _now: datetime,
+    ids: Ids,
 ) -> Decision:
     """What the gateway said: money, a refusal, or nothing that anybody could rely on."""
     asked, result = message.payload.task, message.payload.result

@@ -87,6 +87,9 @@ class Notify(WorkingSet):
         return found
 
 
+Sent = HandedOver | TurnedAway | GivenUp | Exhausted | Unknown
+"""What may come of sending a message."""
+
 handlers = Handlers[Notify]()
 
 
@@ -276,16 +279,16 @@ def _cause(message: Message[Any]) -> Cause:
 
 
 @handlers.outcome(SEND_EMAIL)
-def mail_ended(state: Notify, message: Message[Outcome[SendEmail, Any]], now: datetime, _ids: Ids) -> Decision:
+def mail_ended(state: Notify, message: Message[Outcome[SendEmail, Sent]], now: datetime, _ids: Ids) -> Decision:
     return _ended(state, message.payload, Channel.EMAIL, now)
 
 
 @handlers.outcome(SEND_SMS)
-def sms_ended(state: Notify, message: Message[Outcome[SendSms, Any]], now: datetime, _ids: Ids) -> Decision:
+def sms_ended(state: Notify, message: Message[Outcome[SendSms, Sent]], now: datetime, _ids: Ids) -> Decision:
     return _ended(state, message.payload, Channel.SMS, now)
 
 
-def _ended(state: Notify, outcome: "Outcome[SendEmail | SendSms, Any]", channel: Channel, now: datetime) -> Decision:
+def _ended(state: Notify, outcome: "Outcome[SendEmail | SendSms, Sent]", channel: Channel, now: datetime) -> Decision:
     told = state.of_task(outcome)
     match outcome.result:
         case HandedOver(message_id):

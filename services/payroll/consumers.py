@@ -204,7 +204,10 @@ def payments_have_their_turn(
 
 @handlers.outcome(PAY_SALARY)
 def salary_payment_answered(
-    state: Payroll, message: Message[Outcome[PaySalary, object]], now: datetime, _ids: Ids
+    state: Payroll,
+    message: Message[Outcome[PaySalary, Paid | Declined | Exhausted | Unknown]],
+    now: datetime,
+    _ids: Ids,
 ) -> Decision:
     outcome = message.payload
     payslip, run = state.payslip(outcome.task.payslip_id), state.run(outcome.task.run_id)
