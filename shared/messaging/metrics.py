@@ -52,6 +52,12 @@ TASKS = Gauge(
     "kello_tasks", "Tasks by kind and state: later, due, started, unknown, asking", ["service", "kind", "state"]
 )
 TASK_LATE_SECONDS = Gauge("kello_task_late_seconds", "How long the longest due task has been due", ["service", "kind"])
+TASK_CALL_SECONDS = Histogram(
+    "kello_task_call_seconds",
+    "Calls to the outside: performed or asked about, by how they ended",
+    ["service", "kind", "act", "end"],
+    buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 TASK_CALLS = Counter("kello_task_calls_total", "Calls to the outside", ["kind", "act"])
 
 # The world, and what is said of it

@@ -20,6 +20,7 @@ from pydantic_settings import SettingsError
 
 from shared.messaging import dead_letter_store, inbox, logs, offsets, tracing
 from shared.messaging.adoption import DatabaseBehindKafka, adopt_what_kafka_has
+from shared.messaging.calls import timed
 from shared.messaging.claims import Claims, TopicChanged
 from shared.messaging.consumer import Consumer
 from shared.messaging.database import (
@@ -160,7 +161,7 @@ class Process(Generic[S, C]):
         if "relay" in roles:
             self._relay = relay_of(self.settings, service.name, self._publishes)
         if "tasks" in roles:
-            self._tasks = tasks_of(unit, pool, service.handlers, kinds)
+            self._tasks = tasks_of(unit, pool, service.handlers, [timed(kind, service.name) for kind in kinds])
 
     @property
     def _publishes(self) -> list[str]:
