@@ -12,7 +12,7 @@ import structlog
 import typer
 
 from shared.messaging.logs import redacted, where_it_failed
-from shared.operations import dead, offsets, outbox, pauses, status, topics
+from shared.operations import dead, offsets, outbox, pauses, status, tasks, topics
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
@@ -24,6 +24,7 @@ app.command()(pauses.resume)
 app.add_typer(dead.app, name="dead")
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(outbox.app, name="outbox")
+app.add_typer(tasks.app, name="tasks")
 app.add_typer(topics.app, name="topics")
 
 if __name__ == "__main__":
