@@ -13,9 +13,11 @@ import typer
 
 from shared.messaging.logs import redacted, where_it_failed
 from shared.operations import dead, offsets, outbox, pauses, status, tasks, topics
+from shared.operations.audit.command import audit_command
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
+app.command("audit")(audit_command)
 app.command()(status.status)
 app.command()(status.lag)
 app.command()(status.top)
