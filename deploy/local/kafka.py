@@ -30,33 +30,34 @@ advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={log_dirs}
-
-auto.create.topics.enable=false
-message.max.bytes={record_bytes_max}
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-
-# a broker that was killed is taken back as soon as its old registration has expired
-broker.session.timeout.ms=3000
-broker.heartbeat.interval.ms=500
-
-# one small node
-num.network.threads=2
-num.io.threads=4
-default.replication.factor=1
-min.insync.replicas=1
-offsets.topic.num.partitions=8
-offsets.topic.replication.factor=1
-transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-log.index.size.max.bytes=1048576
-log.cleaner.dedupe.buffer.size=16777216
-log.segment.delete.delay.ms=1000
 """
+
+SETTINGS = {
+    "auto.create.topics.enable": "false",
+    "message.max.bytes": str(RECORD_BYTES_MAX),
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    # a broker that was killed is taken back as soon as its old registration has expired
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    # one small node
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "default.replication.factor": "1",
+    "min.insync.replicas": "1",
+    "offsets.topic.num.partitions": "8",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "log.index.size.max.bytes": "1048576",
+    "log.cleaner.dedupe.buffer.size": "16777216",
+    "log.segment.delete.delay.ms": "1000",
+}
+"""What a broker of tests is told wherever it runs."""
 
 LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -141,15 +142,9 @@ class Kafka(Program):
         controller_port = free_port(remembered.get("controller"))
         self._ports_file.write_text(json.dumps({"broker": self.port, "controller": controller_port}))
         properties = self.folder / "server.properties"
-        properties.write_text(
-            PROPERTIES.format(
-                port=self.port,
-                controller_port=controller_port,
-                log_dirs=self.folder / "data",
-                record_bytes_max=RECORD_BYTES_MAX,
-            )
-            + self._more_properties
-        )
+        addresses = PROPERTIES.format(port=self.port, controller_port=controller_port, log_dirs=self.folder / "data")
+        settings = "".join(f"{name}={value}\n" for name, value in SETTINGS.items())
+        properties.write_text(addresses + settings + self._more_properties)
         return properties
 
     def _format_once(self, properties: Path) -> None:

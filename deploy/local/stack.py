@@ -1,4 +1,4 @@
-"""Kafka and PostgreSQL: those that the environment names, else embedded ones that live as long as we do."""
+"""Kafka and PostgreSQL: those that the environment names, else ones that live as long as we do."""
 
 import fcntl
 import os
@@ -8,11 +8,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Program, Say, StartError
+
+if TYPE_CHECKING:
+    from deploy.local.containers import Containers
+
+SERVERS = ("embedded", "docker")
 
 
 class FolderInUse(StartError):
@@ -22,8 +27,9 @@ class FolderInUse(StartError):
 class Stack:
     """The two servers. `kafka` (host:port) and `postgres` (the administrator's DSN) are valid between start and stop.
 
-    KELLO_KAFKA and KELLO_POSTGRES in the environment name servers that are already there; each that is not named is
-    embedded, with its state in `folder`, which one process may use at a time. From the main thread.
+    KELLO_KAFKA and KELLO_POSTGRES in the environment name servers that are already there. Each that is not named is a
+    container where KELLO_SERVERS=docker asks for it and an engine answers; else it is embedded, with its state in
+    `folder`, which one process may use at a time. From the main thread.
     """
 
     def __init__(self, folder: Path, say: Say = print, environment: Mapping[str, str] = os.environ) -> None:
@@ -31,8 +37,10 @@ class Stack:
         self.say = say
         self.kafka = environment.get("KELLO_KAFKA", "")
         self.postgres = environment.get("KELLO_POSTGRES", "")
-        self.broker = None if self.kafka else Kafka(self.folder / "kafka", say)
-        self.server = None if self.postgres else Postgres(self.folder / "postgres", say)
+        self.containers = None if self.kafka and self.postgres else _containers(say, environment)
+        is_embedded = self.containers is None
+        self.broker = Kafka(self.folder / "kafka", say) if is_embedded and not self.kafka else None
+        self.server = Postgres(self.folder / "postgres", say) if is_embedded and not self.postgres else None
         self._open = ExitStack()
 
     def start(self) -> None:
@@ -40,6 +48,10 @@ class Stack:
         with ExitStack() as undo:
             undo.enter_context(lock_folder(self.folder))
             undo.callback(self._stop_servers)
+            if self.containers:
+                undo.enter_context(self.containers)
+                self.kafka = self.kafka or self.containers.kafka()
+                self.postgres = self.postgres or self.containers.postgres()
             if self.broker:
                 self.say("Starting Apache Kafka")
                 self.broker.launch()
@@ -53,7 +65,7 @@ class Stack:
             self._open = undo.pop_all()
 
     def programs(self) -> list[Program]:
-        """The servers that are ours."""
+        """The servers that are processes of ours."""
         return [server for server in (self.broker, self.server) if server]
 
     def stop(self) -> None:
@@ -76,6 +88,21 @@ class Stack:
         finally:
             if self.server:
                 self.server.stop()
+
+
+def _containers(say: Say, environment: Mapping[str, str]) -> "Containers | None":
+    """Servers as containers, where they are asked for and an engine answers."""
+    asked = environment.get("KELLO_SERVERS") or "embedded"
+    if asked not in SERVERS:
+        raise StartError(f"KELLO_SERVERS is {asked}; it may be {' or '.join(SERVERS)}")
+    if asked == "embedded":
+        return None
+    from deploy.local import containers  # noqa: PLC0415 - testcontainers is there for who asks for containers
+
+    if containers.engine_answers():
+        return containers.Containers(say, environment)
+    say("No Docker engine answers: Kafka and PostgreSQL are embedded")
+    return None
 
 
 @contextmanager
