@@ -48,6 +48,11 @@ CONNECT_SECONDS = 3.0
 BAD_NUMBERS = frozenset({"invalid_destination", "opted_out"})
 """What an SMS provider says of a number that no other message will reach either."""
 
+BAD_ADDRESSES = frozenset(
+    {"address-not-supported", "no-such-address", *(code.replace("_", "-") for code in BAD_NUMBERS)}
+)
+"""The codes with which an address is turned away for good, in whatever channel."""
+
 
 class NotifySettings(ServiceSettings):
     """Where mail and text messages go out."""

@@ -80,6 +80,16 @@ async def delete(connection: Connection, acknowledged: Sequence[Acknowledged]) -
     )
 
 
+def row_id_of(record: "ConsumerRecord[bytes, bytes]", service: str) -> int | None:
+    """The outbox id of a record that the service published; None for anybody else's."""
+    headers = dict(record.headers)
+    is_ours = (
+        headers.get("ce_source") == f"kello/{service}".encode() or headers.get("kello_dead_group") == service.encode()
+    )
+    digits = headers.get(SEQUENCE_HEADER) or b""
+    return int(digits) if is_ours and digits.isdigit() else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Position:
     """How far a partition was acknowledged: the offset, and the highest outbox id among the records up to there."""
@@ -101,8 +111,7 @@ class _Adoption:
         self._kafka = kafka
         self._servers = settings.kafka_servers
         self._prefix = settings.topic_prefix
-        self._service = service.encode()
-        self._source = f"kello/{service}".encode()
+        self._service = service
 
     async def run(self, publishes: Collection[str]) -> None:
         positions = await self._positions()
@@ -148,7 +157,7 @@ class _Adoption:
         return unread
 
     async def _adopt(self, topic: str, partition: int, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
-        ours = {row_id: record.offset for record in records if (row_id := self._row_id(record)) is not None}
+        ours = {row_id: record.offset for record in records if (row_id := row_id_of(record, self._service)) is not None}
         if not ours:
             return
         unknown = await self._unknown(topic, partition, list(ours))
@@ -156,7 +165,7 @@ class _Adoption:
             first = min(ours[row_id] for row_id in unknown)
             raise DatabaseBehindKafka(
                 f"{topic}, partition {partition}, offset {first} was published by a later state of this database, "
-                "which must have come back from a backup: bring back a later one before this service runs again"
+                f"which must have come back from a backup. Nothing was changed: kello restore {self._service}"
             )
         await delete(self._connection, [Acknowledged(list(ours), topic, partition, max(ours.values()))])
 
@@ -177,10 +186,3 @@ class _Adoption:
             row_ids,
         )
         return [row["id"] for row in rows]
-
-    def _row_id(self, record: "ConsumerRecord[bytes, bytes]") -> int | None:
-        """The outbox id of a record of ours; None for anybody else's."""
-        headers = dict(record.headers)
-        is_ours = headers.get("ce_source") == self._source or headers.get("kello_dead_group") == self._service
-        digits = headers.get(SEQUENCE_HEADER) or b""
-        return int(digits) if is_ours and digits.isdigit() else None
