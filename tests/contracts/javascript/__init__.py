@@ -69,7 +69,7 @@ def _install() -> None:
     for name in LOCKS:
         shutil.copy2(HERE / name, STATE / name)
     npm = [str(NODE / "bin" / "node"), str(NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-    quietly = ["--prefix", str(STATE), "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
+    quietly = ["--prefix", str(STATE), "--silent", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"]
     _first_that_succeeds([*npm, "ci", *quietly], ("--offline",), ())
 
 
