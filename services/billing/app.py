@@ -3,6 +3,7 @@
 from services.billing import api, consumers, effects
 from services.billing.consumers import Billing
 from services.billing.effects import BillingSettings
+from services.billing.projections import projections
 from shared.messaging import service as kit
 from shared.messaging.service import Service
 
@@ -18,6 +19,7 @@ def service() -> Service[Billing, BillingSettings]:
         task_kinds=effects.task_kinds,
         routes=api.routes,
         settings=BillingSettings,
+        projections=projections,
     )
 
 

@@ -2,6 +2,7 @@
 
 from services.customer import api, consumers, effects
 from services.customer.consumers import Care
+from services.customer.projections import projections
 from shared.messaging import service as shell
 from shared.messaging.service import Service
 from shared.messaging.settings import ServiceSettings
@@ -18,6 +19,7 @@ def service() -> Service[Care, ServiceSettings]:
         routes=api.routes,
         settings=ServiceSettings,
         task_kinds=effects.task_kinds,
+        projections=projections,
     )
 
 

@@ -3,6 +3,7 @@
 from services.notify import api, consumers, effects
 from services.notify.consumers import Notify
 from services.notify.effects import NotifySettings
+from services.notify.projections import projections
 from shared.messaging import service as kit
 from shared.messaging.service import Service
 
@@ -25,6 +26,7 @@ def service() -> Service[Notify, NotifySettings]:
         routes=api.routes,
         settings=NotifySettings,
         task_kinds=effects.task_kinds,
+        projections=projections,
     )
 
 

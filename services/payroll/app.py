@@ -2,6 +2,7 @@
 
 from services.payroll import api, consumers, effects, working_set
 from services.payroll.effects import PayrollSettings
+from services.payroll.projections import projections
 from services.payroll.working_set import Payroll
 from shared.messaging import service as kit
 from shared.messaging.service import Service
@@ -18,6 +19,7 @@ def service() -> Service[Payroll, PayrollSettings]:
         task_kinds=effects.task_kinds,
         routes=api.routes,
         settings=PayrollSettings,
+        projections=projections,
     )
 
 

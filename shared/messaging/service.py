@@ -5,7 +5,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -35,6 +35,7 @@ from shared.messaging.handlers import Handlers
 from shared.messaging.http import Server, application, server
 from shared.messaging.intake import Intake
 from shared.messaging.offsets import Partition, Stand
+from shared.messaging.projections import Projection
 from shared.messaging.relay import Relay
 from shared.messaging.settings import ServiceSettings
 from shared.messaging.tasks import TaskKind, TaskRunner
@@ -71,7 +72,7 @@ class Service(Generic[S, C]):
     """What makes a service: its name is its consumer group, its database and its CloudEvents source `kello/<name>`.
 
     `consumes` and `publishes` are logical topics; `task_kinds` opens the clients of the outside and closes them;
-    `routes` makes the read API on a pool.
+    `routes` makes the read API on a pool; `projections` name what is a copy of others' data.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Service(Generic[S, C]):
     routes: Callable[[Pool], APIRouter]
     settings: type[C]
     task_kinds: Callable[[C], AbstractAsyncContextManager[Sequence[TaskKind[Any]]]] = no_tasks
+    projections: Mapping[str, Projection] = field(default_factory=dict)
 
 
 class TopicsMissing(Exception):
