@@ -90,6 +90,12 @@ def row_id_of(record: "ConsumerRecord[bytes, bytes]", service: str) -> int | Non
     return int(digits) if is_ours and digits.isdigit() else None
 
 
+def event_id_of(record: "ConsumerRecord[bytes, bytes]") -> str:
+    """The event id that the row of a published record had: a dead letter's is its own, not that of what it holds."""
+    headers = dict(record.headers)
+    return (headers.get("kello_dead_id") or headers.get("ce_id") or b"").decode("utf-8", "replace")
+
+
 @dataclass(frozen=True, slots=True)
 class _Position:
     """How far a partition was acknowledged: the offset, and the highest outbox id among the records up to there."""
@@ -157,25 +163,30 @@ class _Adoption:
         return unread
 
     async def _adopt(self, topic: str, partition: int, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
-        ours = {row_id: record.offset for record in records if (row_id := row_id_of(record, self._service)) is not None}
+        ours = {row_id: record for record in records if (row_id := row_id_of(record, self._service)) is not None}
         if not ours:
             return
-        unknown = await self._unknown(topic, partition, list(ours))
+        event_ids = {row_id: event_id_of(record) for row_id, record in ours.items()}
+        unknown = await self._unknown(topic, partition, event_ids)
         if unknown:
-            first = min(ours[row_id] for row_id in unknown)
+            first = min(ours[row_id].offset for row_id in unknown)
             raise DatabaseBehindKafka(
                 f"{topic}, partition {partition}, offset {first} was published by a later state of this database, "
                 f"which must have come back from a backup. Nothing was changed: kello restore {self._service}"
             )
-        await delete(self._connection, [Acknowledged(list(ours), topic, partition, max(ours.values()))])
+        await delete(self._connection, [Acknowledged(list(ours), topic, partition, records[-1].offset)])
 
-    async def _unknown(self, topic: str, partition: int, row_ids: Sequence[int]) -> list[int]:
+    async def _unknown(self, topic: str, partition: int, event_ids: Mapping[int, str]) -> list[int]:
         """Those rows that are neither waiting nor acknowledged. One statement: another process may be the relay, and
-        what it has published since leaves the outbox in the moment in which it is noted as acknowledged."""
+        what it has published since leaves the outbox in the moment in which it is noted as acknowledged.
+
+        A row that waits under the same number with another event is no sign of it: a database that came back from a
+        backup under a running service gives numbers anew.
+        """
         rows = await self._connection.fetch(
             """
-            SELECT b.id FROM unnest($3::bigint[]) AS b (id)
-            WHERE NOT EXISTS (SELECT FROM messaging.outbox AS o WHERE o.id = b.id)
+            SELECT b.id FROM unnest($3::bigint[], $4::text[]) AS b (id, event_id)
+            WHERE NOT EXISTS (SELECT FROM messaging.outbox AS o WHERE o.id = b.id AND o.event_id = b.event_id)
                 AND NOT EXISTS (
                     SELECT FROM messaging.relay_position AS p
                     WHERE p.topic = $1 AND p.partition = $2 AND p.acknowledged_id >= b.id
@@ -183,6 +194,7 @@ class _Adoption:
             """,
             topic,
             partition,
-            row_ids,
+            list(event_ids),
+            list(event_ids.values()),
         )
         return [row["id"] for row in rows]

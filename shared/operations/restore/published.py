@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 
 from shared.messaging import dead_letters, outbox
-from shared.messaging.adoption import SEQUENCE_HEADER, Acknowledged, row_id_of
+from shared.messaging.adoption import SEQUENCE_HEADER, Acknowledged, event_id_of, row_id_of
 from shared.messaging.dead_letters import Raw
 from shared.messaging.decision import Ids
 from shared.messaging.offsets import Partition
@@ -95,7 +95,7 @@ class Published:
 
     def _add(self, topic: str, record: Raw, sequence: int) -> None:
         letter = dead_letters.read_back(record) if topic == f"{self.service}.dead-letters" else None
-        event_id = letter.id if letter is not None else _text(record, "ce_id")
+        event_id = event_id_of(record)
         waiting = self.outbox_rows.get(sequence)
         if waiting is not None:
             if waiting != event_id:
