@@ -75,7 +75,7 @@ class InvoiceLine(Value):
 
     sku: ShortText
     description: ShortText
-    quantity: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+    quantity: Annotated[int, Field(strict=True, ge=1, le=1_000_000, json_schema_extra={"x-unit": "piece"})]
     """Whole pieces."""
     unit_price: NonNegativeAmount
     """Minor units for one piece, as it was offered: with tax where prices include it."""

@@ -16,9 +16,12 @@ Whom = Literal["older payloads", "older readers"]
 CONTRACT_KEYS = ("x-kind", "x-topic", "x-key", "x-subject")
 """Where an event travels: part of the contract, though JSON Schema has no word for it."""
 
+UNIT = "x-unit"
+"""What one of a number is: a change of unit changes every amount, though no shape."""
+
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
-_EXACT = ("pattern", "format", "uniqueItems", "multipleOf")
+_EXACT = ("pattern", "format", "uniqueItems", "multipleOf", UNIT)
 _JUDGED = {
     *(*_LOWER, *_UPPER, *_EXACT),
     *(
@@ -33,7 +36,7 @@ _JUDGED = {
         "default",
     ),
 }
-_PROSE = {"title", "description", "examples", "$comment", "deprecated", "x-newest", "x-unit"}
+_PROSE = {"title", "description", "examples", "$comment", "deprecated", "x-newest"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ class _Walk:
         yield from _values(old, new, where)
         yield from _bounds(old, new, where)
         for keyword in _EXACT:
+            if keyword == UNIT and UNIT not in old:
+                continue  # what always held is now said, too
             if old.get(keyword) != new.get(keyword):
                 yield from _both(where, f"its {keyword} changed from {old.get(keyword)} to {new.get(keyword)}")
         for keyword in sorted(

@@ -88,21 +88,23 @@ class WorkedLonger(EmployeeEvent):
 
     overtime_id: Id
     worked_on: Day
-    minutes: Annotated[int, Field(strict=True, ge=1, le=24 * 60)]
+    minutes: Annotated[int, Field(strict=True, ge=1, le=24 * 60, json_schema_extra={"x-unit": "minute"})]
     """Minutes beyond the normal working day."""
 
 
 class OvertimeRecordedV1(WorkedLonger, type="kello.hr.overtime-recorded.v1"):
     """An employee worked longer. Whole per cents cannot say the 137.5 % of some agreements: v2 can."""
 
-    rate_percent: Annotated[int, Field(strict=True, ge=100, le=400)]
+    rate_percent: Annotated[int, Field(strict=True, ge=100, le=400, json_schema_extra={"x-unit": "percent"})]
     """What a minute of it is worth: 150 is one and a half times the normal pay."""
 
 
 class OvertimeRecorded(WorkedLonger, type="kello.hr.overtime-recorded.v2"):
     """An employee worked longer."""
 
-    rate_basis_points: Annotated[int, Field(strict=True, ge=10_000, le=40_000)]
+    rate_basis_points: Annotated[
+        int, Field(strict=True, ge=10_000, le=40_000, json_schema_extra={"x-unit": "basis-point"})
+    ]
     """What a minute of it is worth, in hundredths of a per cent: 13750 is 137.5 % of the normal pay."""
 
 

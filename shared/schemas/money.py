@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, JsonValue
 
 from shared.schemas.base import Value
 
@@ -41,16 +41,18 @@ Currency = Annotated[
 ]
 """An ISO 4217 alphabetic code with a minor unit, such as EUR."""
 
-Amount = Annotated[int, Field(strict=True, ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
+MINOR_UNIT: dict[str, JsonValue] = {"x-unit": "minor-unit"}
+
+Amount = Annotated[int, Field(strict=True, ge=-AMOUNT_MAX, le=AMOUNT_MAX, json_schema_extra=MINOR_UNIT)]
 """Minor units (cents for EUR, whole yen for JPY), never a fraction; between -10^15 and 10^15."""
 
-NonNegativeAmount = Annotated[int, Field(strict=True, ge=0, le=AMOUNT_MAX)]
+NonNegativeAmount = Annotated[int, Field(strict=True, ge=0, le=AMOUNT_MAX, json_schema_extra=MINOR_UNIT)]
 """Minor units, 0 to 10^15."""
 
-PositiveAmount = Annotated[int, Field(strict=True, ge=1, le=AMOUNT_MAX)]
+PositiveAmount = Annotated[int, Field(strict=True, ge=1, le=AMOUNT_MAX, json_schema_extra=MINOR_UNIT)]
 """Minor units, 1 to 10^15."""
 
-BasisPoints = Annotated[int, Field(strict=True, ge=0, le=BASIS_POINTS)]
+BasisPoints = Annotated[int, Field(strict=True, ge=0, le=BASIS_POINTS, json_schema_extra={"x-unit": "basis-point"})]
 """A rate in hundredths of a per cent: 2000 is 20 %; at most 100 %."""
 
 

@@ -35,7 +35,9 @@ class RequestNotification(
     """What the template's fields are to say."""
     locale: Locale | None = None
     """The language; without one, the recipient's."""
-    valid_for_seconds: Annotated[int, Field(strict=True, ge=1, le=365 * 86_400)] | None = None
+    valid_for_seconds: (
+        Annotated[int, Field(strict=True, ge=1, le=365 * 86_400, json_schema_extra={"x-unit": "second"})] | None
+    ) = None
     """After so many seconds it is not worth telling any more; without a value, never."""
     channels: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=10)] | None = None
     """The only channels to use, the best first; without any, the recipient's preference."""

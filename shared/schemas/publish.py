@@ -1,7 +1,8 @@
 """The published JSON Schemas: one file per type, frozen once it is there.
 
 `python -m shared.schemas.publish` writes what is new or has changed compatibly, and refuses what would break somebody;
-with `--check` it writes nothing and fails where anything differs.
+with `--check` it writes nothing and fails where anything differs. `kello contracts publish` writes the documents that
+are made of them, too.
 """
 
 import json
@@ -17,6 +18,7 @@ from pydantic_core.core_schema import DictSchema
 from shared.schemas.base import Command, Payload
 from shared.schemas.compatibility import Break, Schema, breaks
 from shared.schemas.registry import PUBLISHERS, newest
+from shared.schemas.words import WORDS
 
 FOLDER = Path(__file__).parent / "published"
 
@@ -41,9 +43,9 @@ class Difference:
             case "withdrawn":
                 return f"{self.ce_type}: declare it again: a published type stays, for its records are still on Kafka"
             case "compatible":
-                return f"{self.ce_type}: changed, and breaks nobody: run python -m shared.schemas.publish"
+                return f"{self.ce_type}: changed, and breaks nobody: run kello contracts publish --yes"
             case "new":
-                return f"{self.ce_type}: not published yet: run python -m shared.schemas.publish"
+                return f"{self.ce_type}: not published yet: run kello contracts publish --yes"
             case "same":
                 return f"{self.ce_type}: as published"
 
@@ -74,6 +76,8 @@ def contracts() -> dict[str, type[Payload]]:
 def document(model: type[Payload]) -> Schema:
     """The JSON Schema of a contract, and where its records travel."""
     schema = model.model_json_schema(schema_generator=_Plain)
+    for owner, part in ((model.__name__, schema), *schema.get("$defs", {}).items()):
+        _describe(owner, part)
     return {
         "$schema": DIALECT,
         "$id": f"urn:kello:schema:{model.ce_type}",
@@ -86,6 +90,14 @@ def document(model: type[Payload]) -> Schema:
         **({"deprecated": True, "x-newest": newest(model.ce_type)} if newest(model.ce_type) != model.ce_type else {}),
         **{key: schema[key] for key in schema if key != "title"},
     }
+
+
+def _describe(owner: str, part: Schema) -> None:
+    """Gives each field that has no words of its own those that it has everywhere."""
+    for name, field in part.get("properties", {}).items():
+        words = WORDS.get(f"{owner}.{name}") or WORDS.get(name)
+        if words and "description" not in field and "$ref" not in field:
+            field["description"] = words
 
 
 def published(folder: Path = FOLDER) -> dict[str, Schema]:

@@ -18,7 +18,7 @@ class Line(Value):
     sku: ShortText
     """The seller's article number."""
     description: ShortText
-    quantity: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+    quantity: Annotated[int, Field(strict=True, ge=1, le=1_000_000, json_schema_extra={"x-unit": "piece"})]
     """Whole pieces."""
     unit_price: NonNegativeAmount
     """Minor units for one piece; with tax where the prices include it."""

@@ -38,7 +38,7 @@ EVENT: Schema = {
     },
     "properties": {
         "parcel": {"type": "string", "format": "uuid"},
-        "grams": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "Weight."},
+        "grams": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "Weight.", "x-unit": "gram"},
         "label": {"type": "string", "minLength": 1, "maxLength": 20, "pattern": "^[a-z]+$"},
         "kind": {"type": "string", "enum": ["letter", "box"]},
         "how": {"const": "scale", "type": "string"},
@@ -136,6 +136,7 @@ BREAKING: dict[str, tuple[Change, set[str]]] = {
     "an optional field is now required": (require("fragile"), {PAYLOADS}),
     "a required field is now optional": (release("grams"), {READERS}),
     "a number became a text": (field("grams", type="string"), {PAYLOADS, READERS}),
+    "an amount is counted in another unit": (field("grams", **{"x-unit": "ounce"}), {PAYLOADS, READERS}),
     "a whole number became any number": (field("grams", type="number"), {PAYLOADS, READERS}),
     "a field may now be null": (field("fragile", anyOf=[{"type": "boolean"}, {"type": "null"}], type=None), {READERS}),
     "a field may no longer be null": (field("note", anyOf=[WORD]), {PAYLOADS}),
@@ -203,6 +204,8 @@ HARMLESS: dict[str, Change] = {
         add("more", {"anyOf": [{"$ref": "#/$defs/New"}, {"type": "null"}], "default": None}),
     ),
     "a part has a new optional field": lambda schema: schema["$defs"]["Size"]["properties"].update(depth=NEW),
+    "a unit is said, too": part("Size", "width", **{"x-unit": "metre"}),
+    "a newer version is there": root(deprecated=True, **{"x-newest": "kello.test.weighed.v2"}),
     "the prose changed": both(field("grams", description="How heavy it is."), root(description="Weighed.", title="W")),
     "words are listed in another order": field("kind", enum=["box", "letter"]),
     "a part was given another name": both(

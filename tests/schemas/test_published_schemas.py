@@ -71,6 +71,21 @@ def test_a_published_schema_is_one(ce_type: str) -> None:
     assert schema["description"]
 
 
+COUNTS = {"employees", "expected_version", "failed", "paid", "rows", "rule_version", "score", "version"}
+"""Whole numbers that count or rank, and so have no unit."""
+
+
+@pytest.mark.parametrize("ce_type", sorted(PUBLISHED))
+def test_every_published_field_says_what_it_is_and_every_amount_its_unit(ce_type: str) -> None:
+    schema = PUBLISHED[ce_type]
+    for part in (schema, *schema.get("$defs", {}).values()):
+        assert part["description"]
+        for name, field in part.get("properties", {}).items():
+            assert "$ref" in field or field.get("description"), name
+            for shape in (field, *field.get("anyOf", ())):
+                assert shape.get("type") != "integer" or ("x-unit" in shape) != (name in COUNTS), name
+
+
 @pytest.mark.parametrize("ce_type", sorted(contracts()))
 def test_personal_data_is_where_it_may_be_alone(ce_type: str) -> None:
     model = contracts()[ce_type]
@@ -136,7 +151,7 @@ def test_a_new_contract_is_written(tmp_path: Path) -> None:
 def test_a_compatible_change_is_written(tmp_path: Path) -> None:
     publish(models(_Weighed), tmp_path)
     (found,) = differences(models(_WeighedWhere), published(tmp_path))
-    assert (found.state, "python -m shared.schemas.publish" in str(found)) == ("compatible", True)
+    assert (found.state, "kello contracts publish" in str(found)) == ("compatible", True)
     assert publish(models(_WeighedWhere), tmp_path) == []
     assert "scale" in published(tmp_path)["kello.test.weighed.v1"]["properties"]
 

@@ -162,8 +162,8 @@ class LoyaltyPointsEarned(
 ):
     """A customer was given points."""
 
-    points: Annotated[int, Field(strict=True, ge=1, le=10**15)]
-    balance: Annotated[int, Field(strict=True, ge=0, le=10**15)]
+    points: Annotated[int, Field(strict=True, ge=1, le=10**15, json_schema_extra={"x-unit": "point"})]
+    balance: Annotated[int, Field(strict=True, ge=0, le=10**15, json_schema_extra={"x-unit": "point"})]
     """Points that the customer has now."""
     cause: LoyaltyCause
 
