@@ -14,6 +14,7 @@ import typer
 from shared.messaging.logs import redacted, where_it_failed
 from shared.operations import dead, offsets, outbox, pauses, status, tasks, topics
 from shared.operations.audit.command import audit_command
+from shared.operations.contracts import app as contracts
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
@@ -23,6 +24,7 @@ app.command()(status.lag)
 app.command()(status.top)
 app.command()(pauses.pause)
 app.command()(pauses.resume)
+app.add_typer(contracts, name="contracts")
 app.add_typer(dead.app, name="dead")
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(outbox.app, name="outbox")
