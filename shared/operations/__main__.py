@@ -12,7 +12,7 @@ import structlog
 import typer
 
 from shared.messaging.logs import redacted, where_it_failed
-from shared.operations import dead, offsets, outbox, pauses, status, tasks, topics
+from shared.operations import dead, offsets, outbox, pauses, restore, send, status, tail, tasks, topics
 from shared.operations.audit.command import audit_command
 from shared.operations.contracts import app as contracts
 
@@ -22,8 +22,11 @@ app.command("audit")(audit_command)
 app.command()(status.status)
 app.command()(status.lag)
 app.command()(status.top)
+app.command()(tail.tail)
+app.command()(send.send)
 app.command()(pauses.pause)
 app.command()(pauses.resume)
+app.command()(restore.restore)
 app.add_typer(contracts, name="contracts")
 app.add_typer(dead.app, name="dead")
 app.add_typer(offsets.app, name="offsets")

@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import asyncpg
 import typer
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from pydantic import Field, SecretStr, ValidationError
@@ -118,13 +118,19 @@ class Installation(BaseSettings):
 
     async def ranges_seen_by(self, consumer: AIOKafkaConsumer, topics: Iterable[str]) -> dict[Partition, Range]:
         """The same, asked through a consumer that is there already."""
-        # the consumer knows of no partition that it was not assigned
-        known = await partitions_of(self.kafka_servers, {self.physical(topic) for topic in topics})
-        places = [place for partitions in known.values() for place in partitions]
+        places = await self.places_of(topics)
         begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         return {
             Partition(self.logical(place.topic), place.partition): Range(begins[place], ends[place]) for place in places
         }
+
+    async def places_of(self, topics: Iterable[str]) -> list[TopicPartition]:
+        """The partitions of these logical topics; a consumer knows of none that it was not assigned."""
+        try:
+            found = await partitions_of(self.kafka_servers, {self.physical(topic) for topic in topics})
+        except KafkaError as error:
+            raise self._no_kafka(error) from error
+        return [place for places in found.values() for place in places]
 
     @asynccontextmanager
     async def pool(self, service: str) -> AsyncIterator[Pool]:
