@@ -57,7 +57,7 @@ class Gauges:
 
     async def look(self, pool: Pool, is_relay: bool) -> None:
         """Counts what waits in the database, unless that took long a short while ago."""
-        metrics.RELAY_HOLDS.labels(self._service).set(is_relay)
+        self._tell(metrics.RELAY_HOLDS, {(): is_relay})
         began = monotonic()
         if began < self._counts_at:
             return
@@ -66,10 +66,15 @@ class Gauges:
         ended = monotonic()
         self._counts_at = ended + (ended - began) / SHARE_MAX
 
+    def take_back(self) -> None:
+        """The process is at its end: what it told is told no more."""
+        for gauge in self._told:
+            self._tell(gauge, {})
+
     async def _look_at_the_outbox(self, pool: Pool) -> None:
         row = await pool.fetchrow(
             """
-            SELECT (SELECT count(*) FROM (SELECT FROM messaging.outbox LIMIT $1) AS some) AS rows,
+            SELECT (SELECT count(*) FROM (SELECT FROM messaging.outbox LIMIT $1) AS counted) AS rows,
                 (SELECT count(*) FROM messaging.outbox_blocked) AS blocked,
                 coalesce((
                     SELECT extract(epoch FROM clock_timestamp() - o.created_at)

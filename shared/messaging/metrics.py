@@ -66,11 +66,16 @@ LOG_LINES = Counter(
     "kello_log_lines_total", "Lines logged, those left out included, by event or library", ["service", "level", "event"]
 )
 
+BUGS = ("decision_failed", "load_or_save_failed", "task_failed", "task_unreadable")
+"""Events of the log that only a bug of ours leads to."""
+
 
 def begin(service: str) -> None:
     """What counts from zero is there from the start: Prometheus sees no increase in what was not there before."""
     for kind in ("poison", "refused", "bug"):
         DEAD_LETTERS.labels(service, kind)
+    for event in BUGS:
+        LOG_LINES.labels(service, "error", event)
     for counter in (MESSAGES, DUPLICATES, FENCED, PUBLISHED, RELAY_FAILURES):
         counter.labels(service)
     for histogram in (BATCH_SECONDS, BATCH_RECORDS):

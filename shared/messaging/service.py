@@ -41,7 +41,7 @@ from shared.messaging.settings import ServiceSettings
 from shared.messaging.tasks import TaskKind, TaskRunner
 from shared.messaging.topics import partitions_of
 from shared.messaging.traced import TracedRelay, TracedTasks, TracedUnit
-from shared.messaging.unit import Decided, Load, Save, Unit
+from shared.messaging.unit import Decided, Load, Save, Unit, named
 from shared.messaging.versions import watching_versions
 from shared.messaging.working_set import WorkingSet
 from shared.schemas.registry import COMPACTED_TOPICS
@@ -128,6 +128,7 @@ class Process(Generic[S, C]):
                 await self._adopt_before_consuming(pool)
                 await self._run_roles(pool)
         finally:
+            self._gauges.take_back()
             with suppress(Exception):
                 async with asyncio.timeout(5):
                     await pool.close()
@@ -334,6 +335,7 @@ class Process(Generic[S, C]):
         except Exception as error:
             if not is_transient(error) and not isinstance(error, KafkaError):
                 raise
+            log.info("watch_waits", error=named(error))
             self._gauges.answers(by, is_answering=False)
             return None
         self._gauges.answers(by, is_answering=True)
