@@ -12,16 +12,24 @@ FIND_PYTHON = for candidate in python3 python3.14 python3.13 python3.12 python3.
 	candidate=python3; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults bench check lint up down status clean
+.PHONY: help demo test test-docker images faults bench check lint up down status clean
 
 help:  ## list the targets
-	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STATE)/environment  ## the whole system at work: a scripted month, and the proof that every promise held
 	@$(PYTHON) -m deploy.local.demo $(ARGS)
 
 test: $(STATE)/environment  ## every test, on a real Kafka and PostgreSQL (ARGS="tests/billing -k paid" for some)
 	@$(PYTHON) -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
+
+test-docker: $(STATE)/environment  ## harness and journeys on containers (images: KELLO_KAFKA_IMAGE, KELLO_POSTGRES_IMAGE)
+	@if $(PYTHON) -c 'import sys; from deploy.local.containers import engine_answers; sys.exit(not engine_answers())'; \
+	then env -u KELLO_KAFKA -u KELLO_POSTGRES KELLO_SERVERS=docker $(PYTHON) -m pytest $(or $(ARGS),tests/harness tests/journeys); \
+	else echo "No Docker engine answers here: test-docker is skipped"; fi
+
+images: $(STATE)/environment  ## build images of Kafka and PostgreSQL where an engine cannot pull them
+	@$(PYTHON) -m deploy.images
 
 faults: $(STATE)/environment  ## kill services at random moments for two minutes (FAULTS_SECONDS), and prove that it did no harm
 	@FAULTS_SECONDS=$${FAULTS_SECONDS:-120} FAULTS_CUSTOMERS=$${FAULTS_CUSTOMERS:-500} $(PYTHON) -m pytest -s tests/faults $(ARGS)

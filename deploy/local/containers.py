@@ -22,6 +22,7 @@ KAFKA_IMAGE = "apache/kafka:4.3.1"
 POSTGRES_IMAGE = "postgres:18"
 ENGINE_SECONDS = 5
 START_SECONDS = 90
+LOG_CHARACTERS = 4000
 PORT = 9092
 ADVERTISED = "/tmp/advertised"  # noqa: S108 - in the container, which is one broker's alone
 KAFKA_ENVIRONMENT = {
@@ -91,8 +92,13 @@ class Containers:
         self._open.callback(container.stop)
         try:
             container.start()
-        except (DockerException, TimeoutError, RuntimeError) as error:
-            raise StartError(f"{container.image} did not start: {error}") from error
+        except DockerException as error:
+            raise StartError(
+                f"{container.image} did not start: {error}. Where images cannot be pulled, `make images` builds some"
+            ) from error
+        except (TimeoutError, RuntimeError):
+            said = b"\n".join(container.get_logs()).decode("utf-8", "replace")
+            raise StartError(f"{container.image} did not start. Its log:\n{said[-LOG_CHARACTERS:]}") from None
 
     def _do_without_reaper_where_there_is_none(self) -> None:
         """Testcontainers' reaper removes what a killed run leaves. Its image can be missing where others are not."""
