@@ -16,7 +16,7 @@ from shared.messaging.decision import Ids
 from shared.messaging.offsets import Partition
 from shared.schemas.envelope import moment_of
 
-Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
+Raw: TypeAlias = ConsumerRecord[bytes, bytes]
 
 Kind = Literal["poison", "refused", "bug"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
