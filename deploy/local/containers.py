@@ -3,10 +3,13 @@
 KELLO_KAFKA_IMAGE and KELLO_POSTGRES_IMAGE name others, which must take the environment that these two take.
 """
 
+import os
 import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack
+from socket import AF_UNIX, socket
 from typing import Any, Self
+from urllib.parse import SplitResult, urlsplit
 
 import docker
 from docker.errors import DockerException, ImageNotFound
@@ -40,6 +43,8 @@ POSTGRES_SETTINGS = ("max_connections", "shared_buffers", "wal_level", "timezone
 
 def engine_answers() -> bool:
     """Whether there is a Docker engine that we may talk to."""
+    if not _is_reachable(urlsplit(os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")):
+        return False
     try:
         client = docker.from_env(timeout=ENGINE_SECONDS)
     except DockerException:
@@ -50,6 +55,15 @@ def engine_answers() -> bool:
         return False
     finally:
         client.close()
+
+
+def _is_reachable(address: SplitResult) -> bool:
+    """Asked before the client is: that one forgets to close a Unix socket at which nobody listens."""
+    if address.scheme != "unix":
+        return True
+    with socket(AF_UNIX) as line:
+        line.settimeout(ENGINE_SECONDS)
+        return line.connect_ex(address.path) == 0
 
 
 class Containers:
