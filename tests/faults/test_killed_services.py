@@ -13,7 +13,6 @@ from random import Random
 
 import pytest
 
-from deploy.local.demo.evidence import gather
 from deploy.local.demo.month import run_month
 from deploy.local.demo.proof import proof
 from deploy.local.demo.script import script
@@ -48,7 +47,7 @@ async def test_services_killed_at_random_moments_break_no_promise(kello: Kello, 
         finally:
             burning.cancel()
         async with world.watched() as watch:
-            found = await proof(await gather(watch, sent, written.people))
+            found = await proof(watch, sent, written.people)
     print(f"killed: {dict(fire.killed)}")  # noqa: T201 - what really happened
     assert {each.promise: each.offending for each in found if not each.holds} == {}
     assert fire.killed.total() >= SECONDS / SECONDS_PER_KILL_MAX, f"too few faults happened: {dict(fire.killed)}"

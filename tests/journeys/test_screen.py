@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.local.demo.proof import Finding
 from deploy.local.demo.screen import Screen
+from shared.operations.audit.checks import Finding
 
 ROOT = Path(__file__).parents[2]
 FINDINGS = [Finding("Nothing is lost", []), Finding("Nothing is doubled", ["a [1]", "b", "c", "d", "e"])]

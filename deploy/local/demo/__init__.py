@@ -4,6 +4,6 @@ people, customers, staff, malformed   what happens in the month, from a seed: th
 script                                all of it in the order in which it is published
 producer, followers                   other teams' services: who publishes, and who reacts to what Kello says
 month                                 runs the script: day by day, with a service killed in the middle
-evidence, checks_*, proof             what the databases, Kafka and the world outside say, and whether it all agrees
+evidence, checks_*, proof             what the world outside says; with the audit, whether it all agrees
 portrait                              a person to look at
 """

@@ -15,10 +15,9 @@ from pathlib import Path
 from time import monotonic
 
 from deploy.local.databases import drop_databases
-from deploy.local.demo.evidence import gather
 from deploy.local.demo.month import run_month
 from deploy.local.demo.portrait import Card, Door, portraits
-from deploy.local.demo.proof import Finding, proof
+from deploy.local.demo.proof import proof
 from deploy.local.demo.screen import Screen
 from deploy.local.demo.script import Script, script
 from deploy.local.demo.world import POLL_SECONDS, Restless, Watch, World
@@ -26,6 +25,7 @@ from deploy.local.processes import ROOT, StartError
 from deploy.local.stack import exit_on_signals, lock_folder
 from deploy.local.system import System
 from deploy.local.topics import delete_topics, plan
+from shared.operations.audit.checks import Finding
 
 FOLDER = ROOT / ".kello" / "demo"
 LOG_LINES = 15
@@ -65,7 +65,7 @@ async def _demonstrate(written: Script, system: System, screen: Screen) -> int:
             _say_who_is_gone(system, screen)
             raise
         with screen.phase("Reading every topic, every database and the world outside"):
-            findings = await proof(await gather(watch, sent, written.people), screen.show)
+            findings = await proof(watch, sent, written.people, screen.show)
     screen.table(findings)
     for card in await _cards(written, system):
         screen.card(card.title, card.text)

@@ -1,53 +1,41 @@
-"""Every check over the evidence, and what came of each."""
+"""Every promise, and whether it holds: what `kello audit` finds at rest, and what the world outside has to say."""
 
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-import asyncpg
+from deploy.local.demo import checks_letters, checks_outside
+from deploy.local.demo.evidence import CHECKS, Check, gather
+from deploy.local.demo.people import Person
+from deploy.local.demo.producer import Sent
+from deploy.local.demo.world import Watch
+from shared.operations.audit.audit import audit
+from shared.operations.audit.checks import Finding
 
-from deploy.local.demo import (
-    checks_billing,
-    checks_messages,
-    checks_notify,
-    checks_payroll,
-    checks_privacy,
-    checks_projections,
-)
-from deploy.local.demo.evidence import CHECKS, Check, Evidence
-
-MODULES = (checks_messages, checks_billing, checks_payroll, checks_notify, checks_projections, checks_privacy)
+MODULES = (checks_outside, checks_letters)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A promise, and what breaks it: ids and places."""
-
-    promise: str
-    offending: list[str]
-
-    @property
-    def holds(self) -> bool:
-        return not self.offending
-
-
-async def proof(evidence: Evidence, on_each: Callable[[str], None] = lambda _: None) -> list[Finding]:
-    """All findings, in order. `on_each` hears of each promise before it is checked."""
-    found: list[Finding] = []
+async def proof(
+    watch: Watch, sent: Sent, people: Sequence[Person], on_each: Callable[[str], None] = lambda _: None
+) -> list[Finding]:
+    """All findings, in order. `on_each` hears of what is asked next."""
+    report = await audit(watch.world.installation, at_rest=True, on_service=on_each)
+    evidence = await gather(watch, sent, people)
+    outside: list[Finding] = []
     for each in sorted(CHECKS, key=_place):
         on_each(each.promise)
-        found.append(Finding(each.promise, await _offending(each, evidence)))
-    return found
+        outside.append(Finding(each.promise, await each.find(evidence)))
+    return _by_promise([*report.findings, *outside])
+
+
+def _by_promise(findings: Sequence[Finding]) -> list[Finding]:
+    """What is promised of several services is one promise; what breaks it names the service."""
+    merged: dict[str, Finding] = {}
+    for each in findings:
+        named = [f"{each.service} {one}" if each.service else one for one in each.offending]
+        known = merged.get(each.promise, Finding(each.promise, []))
+        merged[each.promise] = replace(known, offending=[*known.offending, *named], more=known.more + each.more)
+    return list(merged.values())
 
 
 def _place(one: Check) -> int:
     return [module.__name__ for module in MODULES].index(one.find.__module__)
-
-
-async def _offending(each: Check, evidence: Evidence) -> list[str]:
-    """What a check finds. One that cannot be made breaks its promise, and does not hold up the others."""
-    try:
-        return await each.find(evidence)
-    except (LookupError, ValueError, TypeError, asyncpg.PostgresError) as error:
-        trace = traceback.extract_tb(error.__traceback__)[-1]
-        return [f"it cannot be checked: {type(error).__name__} in {trace.name}, line {trace.lineno}: {error}"]

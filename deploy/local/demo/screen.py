@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from deploy.local.demo.proof import Finding
+from shared.operations.audit.checks import Finding
 
 OFFENDING_SHOWN = 3
 SHOWN_CHARACTERS = 70
@@ -94,5 +94,5 @@ def _plain(finding: Finding) -> str:
 
 def _shown(finding: Finding) -> str:
     shown = "; ".join(finding.offending[:OFFENDING_SHOWN])
-    more = len(finding.offending) - OFFENDING_SHOWN
+    more = len(finding.offending) - OFFENDING_SHOWN + finding.more
     return f"{shown}; and {more} more" if more > 0 else shown

@@ -10,10 +10,12 @@ from time import monotonic
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from pydantic import SecretStr
 
 from deploy.local.topics import plan
 from shared.messaging.service import Service
 from shared.messaging.topics import partitions_of
+from shared.operations.installation import Installation
 
 SERVICES = ("customer", "billing", "notify", "payroll")
 POLL_SECONDS = 0.25
@@ -39,6 +41,12 @@ class World:
     mailbox: str
     sms: str
     logs: Sequence[Path] = ()
+
+    @property
+    def installation(self) -> Installation:
+        """The same, as the operators' command sees it."""
+        databases = {service: SecretStr(url) for service, url in self.databases.items()}
+        return Installation(kafka=self.kafka, databases=databases, topic_prefix=self.prefix)
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator["Watch"]:

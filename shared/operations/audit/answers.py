@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared.messaging.service import Service
+from shared.operations.audit.records import name_of
 from shared.schemas import billing, customer, notify, payroll, registry
 from shared.schemas.base import Command, Payload
 
@@ -33,9 +34,9 @@ ANSWERS: dict[type[Command], tuple[type[Payload], ...]] = {
 
 
 def answers_of(service: Service[Any, Any]) -> list[tuple[str, str]]:
-    """Each command that a service takes, with each type that answers it."""
+    """Each command that a service takes, with each type that answers it, without their versions."""
     return [
-        (command.ce_type, answer.ce_type)
+        (name_of(command.ce_type), name_of(answer.ce_type))
         for command in Payload.contracts.values()
         if issubclass(command, Command) and command.topic in service.consumes
         for answer in (*registry.answers(service.name), *ANSWERS.get(command, ()))

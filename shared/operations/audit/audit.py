@@ -22,9 +22,11 @@ CHECKS: Mapping[str, Sequence[Check]] = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit found. `as_of`: the moment of each service's snapshot."""
+    """What an audit found; of each service the moment of its snapshot, and how many messages belonged to that."""
 
     as_of: Mapping[str, datetime]
+    heard: Mapping[str, int]
+    said: Mapping[str, int]
     findings: Sequence[Finding]
 
     @property
@@ -56,5 +58,9 @@ async def audit(
             return await findings(view, checks_of(view.service.name, at_rest=at_rest))
 
         found = await asyncio.gather(*(asked(view) for view in views))
-        as_of = {view.service.name: view.as_of for view in views if view.as_of is not None}
-        return Report(as_of, [each for some in found for each in some])
+        return Report(
+            {view.service.name: view.as_of for view in views},
+            {view.service.name: view.heard for view in views},
+            {view.service.name: view.said for view in views},
+            [each for some in found for each in some],
+        )

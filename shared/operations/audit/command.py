@@ -31,7 +31,8 @@ def audit_command(services: Services = None, at_rest: AtRest = False, as_json: J
     output.answer(
         document_of(report),
         output.table("service", "", "promise", "broken by", rows=rows),
-        f"{held} of {len(report.findings)} promises hold",
+        f"{held} of {len(report.findings)} promises hold, by {sum(report.heard.values()):,} messages that were heard "
+        f"and {sum(report.said.values()):,} that were said",
         as_json=as_json,
     )
     if report.broken:
@@ -43,6 +44,8 @@ def document_of(report: Report) -> dict[str, Any]:
     return {
         "holds": not report.broken,
         "as_of": report.as_of,
+        "heard": report.heard,
+        "said": report.said,
         "findings": [
             {
                 "service": each.service,

@@ -59,7 +59,7 @@ BALANCES_COPIED = Check(
     WITH told AS (
         SELECT DISTINCT ON (said->>'account_id') said->>'account_id' AS id,
             version, concat_ws(' ', key, said->>'currency', said->>'outstanding', said->>'credit') AS balance
-        FROM heard WHERE type = 'kello.billing.account-balance-changed.v1' AND NOT is_dead
+        FROM heard WHERE type = 'kello.billing.account-balance-changed' AND NOT is_dead
         ORDER BY said->>'account_id', version DESC
     ), kept AS (
         SELECT account_id::text AS id, source_version AS version,
@@ -83,14 +83,14 @@ HISTORIES_COPIED = Check(
             ) AS reference,
             max(version) FILTER (WHERE NOT is_dead) AS version
         FROM heard JOIN (VALUES
-            ('kello.sales.purchase-recorded.v1', 'purchase'), ('kello.sales.booking-confirmed.v1', 'booking'),
-            ('kello.billing.invoice-issued.v1', 'invoice-issued'), ('kello.billing.invoice-paid.v1', 'invoice-paid'),
-            ('kello.billing.payment-received.v1', 'payment-received'),
-            ('kello.billing.payment-failed.v1', 'payment-failed'),
-            ('kello.notify.notification-sent.v1', 'notification'),
-            ('kello.notify.notification-failed.v1', 'notification'),
-            ('kello.notify.notification-suppressed.v1', 'notification'),
-            ('kello.notify.notification-unknown.v1', 'notification')
+            ('kello.sales.purchase-recorded', 'purchase'), ('kello.sales.booking-confirmed', 'booking'),
+            ('kello.billing.invoice-issued', 'invoice-issued'), ('kello.billing.invoice-paid', 'invoice-paid'),
+            ('kello.billing.payment-received', 'payment-received'),
+            ('kello.billing.payment-failed', 'payment-failed'),
+            ('kello.notify.notification-sent', 'notification'),
+            ('kello.notify.notification-failed', 'notification'),
+            ('kello.notify.notification-suppressed', 'notification'),
+            ('kello.notify.notification-unknown', 'notification')
         ) AS entry (type, kind) USING (type)
         GROUP BY 1, 2, 3
     ), kept AS (
@@ -110,9 +110,9 @@ SALARIES_COPIED = Check(
     WITH told AS (
         SELECT DISTINCT ON (said->>'payslip_id') said->>'payslip_id' AS id, version, concat_ws(
                 ' ', said->>'net', CASE type
-                    WHEN 'kello.payroll.payslip-calculated.v1' THEN 'calculated'
-                    WHEN 'kello.payroll.salary-paid.v1' THEN 'paid'
-                    WHEN 'kello.payroll.salary-payment-failed.v1' THEN 'failed' ELSE 'unknown' END,
+                    WHEN 'kello.payroll.payslip-calculated' THEN 'calculated'
+                    WHEN 'kello.payroll.salary-paid' THEN 'paid'
+                    WHEN 'kello.payroll.salary-payment-failed' THEN 'failed' ELSE 'unknown' END,
                 said->>'payment_reference'
             ) AS salary
         FROM heard
@@ -150,7 +150,7 @@ POINTS_ADD_UP = Check(
     UNION ALL
     SELECT 'points for payment ' || e.payment_id FROM loyalty_entry AS e
     WHERE EXISTS (SELECT FROM whole WHERE topic = 'billing.events') AND NOT EXISTS (
-        SELECT FROM heard WHERE type = 'kello.billing.payment-received.v1' AND said->>'payment_id' = e.payment_id::text
+        SELECT FROM heard WHERE type = 'kello.billing.payment-received' AND said->>'payment_id' = e.payment_id::text
     )
     """,
 )
@@ -164,7 +164,7 @@ PAID_TOTALS = Check(
             sum((said->>'amount')::numeric) AS most, sum((said->>'amount')::numeric) FILTER (WHERE NOT is_dead) AS least
         FROM (
             SELECT DISTINCT ON (said->>'payment_id') key, said, is_dead FROM heard
-            WHERE type = 'kello.billing.payment-received.v1' ORDER BY said->>'payment_id', is_dead
+            WHERE type = 'kello.billing.payment-received' ORDER BY said->>'payment_id', is_dead
         ) AS payment
         GROUP BY key, said->>'currency'
     ), kept AS (

@@ -80,7 +80,7 @@ VERSIONS_IN_ORDER = Check(
         SELECT topic, partition, at, subject, version,
             row_number() OVER (PARTITION BY subject ORDER BY partition = -1, partition, at) AS n
         FROM said
-        WHERE topic LIKE '%.events' AND type NOT LIKE '%.command-accepted.v_' AND type NOT LIKE '%.command-rejected.v_'
+        WHERE topic LIKE '%.events' AND type NOT LIKE '%.command-accepted' AND type NOT LIKE '%.command-rejected'
     ) AS numbered
     WHERE version IS DISTINCT FROM n
     """,

@@ -8,20 +8,20 @@ DECIDED_ONCE = Check(
     """
     WITH cause AS (
         SELECT source, id, NOT is_dead AND NOT EXISTS (
-            SELECT FROM said WHERE said.cause = heard.id AND said.type = 'kello.notify.command-rejected.v1'
+            SELECT FROM said WHERE said.cause = heard.id AND said.type = 'kello.notify.command-rejected'
         ) AS is_wanted, topic
         FROM heard
         WHERE type IN (
-            'kello.billing.invoice-issued.v1', 'kello.billing.payment-received.v1', 'kello.billing.payment-failed.v1',
-            'kello.payroll.salary-paid.v1', 'kello.payroll.salary-payment-failed.v1', 'kello.customer.ticket-opened.v1',
-            'kello.customer.ticket-resolved.v1', 'kello.customer.ticket-closed.v1',
-            'kello.notify.request-notification.v1'
+            'kello.billing.invoice-issued', 'kello.billing.payment-received', 'kello.billing.payment-failed',
+            'kello.payroll.salary-paid', 'kello.payroll.salary-payment-failed', 'kello.customer.ticket-opened',
+            'kello.customer.ticket-resolved', 'kello.customer.ticket-closed',
+            'kello.notify.request-notification'
         )
     ), asked AS ( -- the same request may come again under another event id
-        SELECT DISTINCT said->>'notification_id' AS id FROM heard WHERE type = 'kello.notify.request-notification.v1'
+        SELECT DISTINCT said->>'notification_id' AS id FROM heard WHERE type = 'kello.notify.request-notification'
     ), decided AS (
         SELECT cause_source AS source, cause_id AS id, count(*) AS times,
-            bool_and(cause_type = 'kello.notify.request-notification.v1') AS is_request
+            bool_and(cause_type = 'kello.notify.request-notification') AS is_request
         FROM notification GROUP BY cause_source, cause_id
     )
     SELECT source || ' ' || id || ' led to ' || coalesce(decided.times, 0) || ' decisions'
@@ -33,8 +33,8 @@ DECIDED_ONCE = Check(
         )))
     UNION ALL
     SELECT 'request ' || (said->>'notification_id') || ' led to no decision' FROM heard
-    WHERE type = 'kello.notify.request-notification.v1' AND NOT is_dead AND NOT EXISTS (
-        SELECT FROM said WHERE said.cause = heard.id AND said.type = 'kello.notify.command-rejected.v1'
+    WHERE type = 'kello.notify.request-notification' AND NOT is_dead AND NOT EXISTS (
+        SELECT FROM said WHERE said.cause = heard.id AND said.type = 'kello.notify.command-rejected'
     ) AND NOT EXISTS (SELECT FROM notification WHERE id::text = heard.said->>'notification_id')
     """,
 )
@@ -45,9 +45,9 @@ ENDED_ONCE = Check(
     """
     WITH told AS (
         SELECT said->>'notification_id' AS id,
-            count(*) FILTER (WHERE type = 'kello.notify.notification-sent.v1') AS sent,
-            count(*) FILTER (WHERE type = 'kello.notify.notification-suppressed.v1') AS suppressed,
-            count(*) FILTER (WHERE type = 'kello.notify.notification-failed.v1') AS failed,
+            count(*) FILTER (WHERE type = 'kello.notify.notification-sent') AS sent,
+            count(*) FILTER (WHERE type = 'kello.notify.notification-suppressed') AS suppressed,
+            count(*) FILTER (WHERE type = 'kello.notify.notification-failed') AS failed,
             min(said->>'message_id') AS message_id
         FROM said WHERE subject LIKE 'notification/%' GROUP BY said->>'notification_id'
     )
@@ -123,7 +123,7 @@ RECIPIENTS_COPIED = Check(
     """
     WITH told AS (
         SELECT DISTINCT ON (key) key AS id, version, said, topic = 'hr.events' AS is_employee,
-            type = 'kello.customer.profile-erased.v1' AS is_erased
+            type = 'kello.customer.profile-erased' AS is_erased
         FROM heard
         WHERE topic IN ('customer.profiles', 'hr.events') AND NOT is_dead
         ORDER BY key, version DESC, is_erased DESC

@@ -14,11 +14,11 @@ GROSS_IS_DIVIDED = Check(
     ), told AS (
         SELECT type, said->>'payslip_id' AS payslip_id, said->>'run_id' AS run_id,
             concat_ws(' ', said->>'gross', said->>'withholdings', said->>'deductions', said->>'net') AS amounts
-        FROM said WHERE type IN ('kello.payroll.payslip-calculated.v1', 'kello.payroll.run-calculated.v1')
+        FROM said WHERE type IN ('kello.payroll.payslip-calculated', 'kello.payroll.run-calculated')
     )
     SELECT 'payslip ' || s.id FROM payslip AS s
     LEFT JOIN parts AS p ON p.payslip_id = s.id
-    LEFT JOIN told AS t ON t.payslip_id = s.id::text AND t.type = 'kello.payroll.payslip-calculated.v1'
+    LEFT JOIN told AS t ON t.payslip_id = s.id::text AND t.type = 'kello.payroll.payslip-calculated'
     WHERE s.gross <> s.net + s.withholdings + s.deductions
         OR (s.gross, s.withholdings, s.deductions) IS DISTINCT FROM
             (coalesce(p.gross, 0), coalesce(p.withholdings, 0), coalesce(p.deductions, 0))
@@ -30,7 +30,7 @@ GROSS_IS_DIVIDED = Check(
             sum(deductions) AS deductions, sum(net) AS net
         FROM payslip GROUP BY run_id
     ) AS s ON s.run_id = r.id
-    LEFT JOIN told AS t ON t.run_id = r.id::text AND t.type = 'kello.payroll.run-calculated.v1'
+    LEFT JOIN told AS t ON t.run_id = r.id::text AND t.type = 'kello.payroll.run-calculated'
     WHERE r.gross <> r.net + r.withholdings + r.deductions
         OR (r.employees, r.gross, r.withholdings, r.deductions, r.net) IS DISTINCT FROM (
             coalesce(s.slips, 0), coalesce(s.gross, 0), coalesce(s.withholdings, 0), coalesce(s.deductions, 0),
@@ -46,8 +46,8 @@ SALARIES_TOLD_ONCE = Check(
     "Every salary that is paid was told once, with its amount, and no other one ever",
     """
     WITH told AS (
-        SELECT said->>'payslip_id' AS id, count(*) FILTER (WHERE type = 'kello.payroll.salary-paid.v1') AS paid,
-            count(*) FILTER (WHERE type = 'kello.payroll.payslip-calculated.v1') AS calculated,
+        SELECT said->>'payslip_id' AS id, count(*) FILTER (WHERE type = 'kello.payroll.salary-paid') AS paid,
+            count(*) FILTER (WHERE type = 'kello.payroll.payslip-calculated') AS calculated,
             min(said->>'net') AS net, max(said->>'net') AS net_last,
             min(said->>'payment_reference') AS reference
         FROM said WHERE subject LIKE 'payslip/%' GROUP BY said->>'payslip_id'
@@ -143,7 +143,7 @@ REPORTS_TOLD = Check(
     """
     WITH told AS (
         SELECT said->>'report_id' AS id, said->>'sha256' AS sha256 FROM said
-        WHERE type = 'kello.payroll.report-generated.v1'
+        WHERE type = 'kello.payroll.report-generated'
     ), kept AS (
         SELECT id::text AS id, encode(sha256(content), 'hex') AS sha256 FROM report
     )
@@ -159,7 +159,7 @@ AS_MANY_EVENTS = Check(
         SELECT 'run/' || id AS subject, version FROM payroll_run
         UNION ALL SELECT 'payslip/' || id, version FROM payslip
     ), told AS (
-        SELECT subject, count(*) FILTER (WHERE type <> 'kello.payroll.report-generated.v1') AS version FROM said
+        SELECT subject, count(*) FILTER (WHERE type <> 'kello.payroll.report-generated') AS version FROM said
         WHERE subject ~ '^(run|payslip)/' GROUP BY subject
     )
     SELECT subject || ' has version ' || coalesce(kept.version, 0) || ' and ' || coalesce(told.version, 0) || ' events'
@@ -176,10 +176,10 @@ STAFF_COPIED = Check(
             said->>'absence_id', said->>'overtime_id', said->>'advance_id', version::text
         ) AS id
         FROM heard JOIN (VALUES
-            ('employment', 'kello.hr.employee-hired.v1'), ('employment', 'kello.hr.employee-terminated.v1'),
-            ('salary', 'kello.hr.employee-hired.v1'), ('salary', 'kello.hr.salary-changed.v1'),
-            ('absence', 'kello.hr.absence-recorded.v1'), ('overtime', 'kello.hr.overtime-recorded.v1'),
-            ('advance', 'kello.hr.advance-granted.v1')
+            ('employment', 'kello.hr.employee-hired'), ('employment', 'kello.hr.employee-terminated'),
+            ('salary', 'kello.hr.employee-hired'), ('salary', 'kello.hr.salary-changed'),
+            ('absence', 'kello.hr.absence-recorded'), ('overtime', 'kello.hr.overtime-recorded'),
+            ('advance', 'kello.hr.advance-granted')
         ) AS f (name, type) USING (type)
     ), kept AS ( -- overtime that was paid does not change any more
         SELECT 'employment' AS name, employee_id::text, source_version AS version, source_version::text AS id,

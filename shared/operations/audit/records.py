@@ -23,7 +23,10 @@ PERSONAL = frozenset({"name", "email", "phone", "iban", "payment_token"})
 
 
 class Row(NamedTuple):
-    """A record. What is unreadable in it is empty; `said` are the payload's numbers, flags, ids and short words."""
+    """A record. What is unreadable in it is empty; `said` are the payload's numbers, flags, ids and short words.
+
+    `type` is the CloudEvents type without its version: what is compared is the newest version.
+    """
 
     topic: str
     partition: int
@@ -90,7 +93,7 @@ def row_of(record: Lying) -> Row:
         _number(headers.get(SEQUENCE_HEADER)),
         head.source if head else "",
         head.id if head else "",
-        registry.newest(head.type) if head else "",
+        name_of(head.type) if head else "",
         (head.subject or "") if head else "",
         version if isinstance(version, int) and abs(version) < 2**63 else None,
         _text(record.key),
@@ -98,6 +101,11 @@ def row_of(record: Lying) -> Row:
         orjson.dumps(payload).decode(),
         _digest(record.key, record.value),
     )
+
+
+def name_of(ce_type: str) -> str:
+    """A CloudEvents type without its version: kello.sales.purchase-recorded."""
+    return ce_type.rpartition(".v")[0]
 
 
 def letter_of(record: Lying) -> Letter:

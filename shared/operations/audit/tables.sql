@@ -8,7 +8,7 @@ CREATE TEMPORARY TABLE record (
     sequence bigint,                    -- the outbox row that it was
     source text NOT NULL,
     id text NOT NULL,
-    type text NOT NULL,
+    type text NOT NULL,                 -- without its version
     subject text NOT NULL,
     version bigint,
     key text NOT NULL,
@@ -86,13 +86,13 @@ CREATE TEMPORARY VIEW phrase AS
 WITH reason AS (
     SELECT reason, min(topic || '/' || partition || '/' || at) AS place FROM letter GROUP BY reason
 ), word AS (
-    SELECT place, n, word FROM reason
+    SELECT place, reason, n, word FROM reason
     CROSS JOIN LATERAL regexp_split_to_table(reason, '[[:space:]]+') WITH ORDINALITY AS t (word, n)
 )
 SELECT a.place, btrim(string_agg(b.word, ' ' ORDER BY b.n), '.,;:!?()[]"''') AS phrase
 FROM word AS a CROSS JOIN generate_series(1, 4) AS more (words)
-JOIN word AS b ON b.place = a.place AND b.n BETWEEN a.n AND a.n + more.words
-GROUP BY a.place, a.n, more.words;
+JOIN word AS b ON b.reason = a.reason AND b.n BETWEEN a.n AND a.n + more.words
+GROUP BY a.place, a.reason, a.n, more.words;
 
 -- Where somebody can be reached, in a fixed order: [[channel, value, purpose], …] of [{"channel": …}, …].
 CREATE FUNCTION pg_temp.addresses(points jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$

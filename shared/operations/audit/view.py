@@ -1,7 +1,7 @@
 """One service's database as an audit sees it: a session with temporary tables, and then one snapshot."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from shared.messaging.offsets import Partition
 from shared.messaging.outbox import unpacked
 from shared.messaging.service import Service
 from shared.operations.audit.answers import answers_of
-from shared.operations.audit.records import OUTBOX, Letter, Lying, Row, letter_of, row_of
+from shared.operations.audit.records import OUTBOX, Letter, Lying, Row, letter_of, name_of, row_of
 from shared.operations.installation import Connection
 from shared.schemas.registry import COMPACTED_TOPICS
 
@@ -25,7 +25,8 @@ class View:
     def __init__(self, service: Service[Any, Any], connection: Connection) -> None:
         self.service = service
         self.connection = connection
-        self.as_of: datetime | None = None
+        self.as_of = datetime.min.replace(tzinfo=UTC)
+        self.heard = self.said = 0
         self.letters_topic = f"{service.name}.dead-letters"
         self._rows: list[Row] = []
         self._letters: list[Letter] = []
@@ -71,7 +72,7 @@ class View:
         await self.flush()
         await self.connection.execute("ANALYZE record")
         await self.connection.transaction(isolation="repeatable_read", readonly=True).start()
-        self.as_of = await self.connection.fetchval("SELECT clock_timestamp()")
+        self.as_of = await self.connection.fetchval("SELECT clock_timestamp()")  # the first query takes the snapshot
         rows = await self.connection.fetch(
             """
             SELECT topic, partition, max(reached) AS reached FROM (
@@ -109,6 +110,8 @@ class View:
         await self._sort_heard()
         await self._sort_said()
         await self.connection.execute("ANALYZE heard, said, letter")
+        self.heard = await self.connection.fetchval("SELECT count(*) FROM heard")
+        self.said = await self.connection.fetchval("SELECT count(*) FROM said")
 
     async def _forget_later_letters(self) -> None:
         """Those of a moment after the snapshot."""
@@ -139,7 +142,7 @@ class View:
             ORDER BY r.source, r.id, l.at IS NOT NULL, r.topic, r.partition, r.at
             """,
             self.service.name,
-            sorted(self.service.handlers.types),
+            sorted({name_of(ce_type) for ce_type in self.service.handlers.types}),
         )
 
     async def _sort_said(self) -> None:

@@ -1,0 +1,277 @@
+"""`kello audit`: a month holds every promise while it goes on; and whatever is broken is named."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import asyncpg
+import ormsgpack
+
+from deploy.local.demo import checks_letters, checks_outside
+from deploy.local.demo.evidence import CHECKS, CheckFunction, Evidence, gather
+from deploy.local.demo.month import run_month
+from deploy.local.demo.proof import proof
+from deploy.local.demo.script import script
+from deploy.local.demo.world import SERVICES, World
+from shared.harness.kello import Kello, RawRecord
+from shared.operations.audit.audit import Report, audit, checks_of
+from shared.operations.audit.checks import Finding
+from shared.operations.installation import Connection
+from shared.schemas.billing import RecordPayment
+from tests.journeys.people import today
+from tests.journeys.worlds import unseen, world_of
+from tests.operations.breaks import BREAKS, NAMED
+from tests.operations.conftest import Command
+
+CUSTOMERS, STAFF = 20, 16
+DAY_SECONDS = 0.1
+AUDITS_IN_MOTION = 3
+"""At least so many audits must have found different things, or nothing was going on."""
+
+
+async def test_every_promise_holds_while_the_month_goes_on_and_what_breaks_one_is_named(
+    kello: Kello, command: Command
+) -> None:
+    written = script("journeys", CUSTOMERS, STAFF, datetime.now(UTC))
+    world = await world_of(kello)
+    reports: list[Report] = []
+    async with kello.running(*SERVICES):
+        auditing = asyncio.create_task(audited_on_and_on(world, reports))
+        try:
+            sent = await run_month(written, world, unseen(), nothing_happens, DAY_SECONDS)
+        finally:
+            auditing.cancel()
+            await asyncio.wait([auditing])
+    assert [(each.promise, each.offending) for report in reports for each in report.broken] == []
+    heard = {sum(report.heard.values()) for report in reports}
+    assert len(heard) >= AUDITS_IN_MOTION, f"nothing was in motion between the audits: {heard}"
+    async with world.watched() as watch:
+        found = await proof(watch, sent, written.people)
+        assert {each.promise: each.offending for each in found if not each.holds} == {}
+        await every_check_of_the_outside_can_fail(await gather(watch, sent, written.people))
+    said = await command("audit", "--at-rest", "--json")
+    assert said.document["holds"]
+    for service in SERVICES:
+        await every_break_is_named(world, service, await broken_rows(world, service))
+    await every_break_is_named(world, "billing", await broken_messages(kello, world))
+    said = await command("audit", "billing", "--json", code=1)
+    assert not said.document["holds"]
+    said = await command("audit", "billing", code=1)
+    assert "BROKEN" in said.out
+
+
+async def test_an_audit_names_the_topic_that_is_missing(kello: Kello, command: Command) -> None:
+    said = await command("audit", "billing", environment={"KELLO_TOPIC_PREFIX": "nobodys."}, code=1)
+    assert "nobodys.billing.events" in said.err
+
+
+async def audited_on_and_on(world: World, reports: list[Report]) -> None:
+    while True:
+        reports.append(await audit(world.installation))
+
+
+async def nothing_happens(_day: int) -> None:
+    """An undisturbed month."""
+
+
+# What stands in a database
+
+NAMES = {
+    "billing": "SELECT bill_to->>'name' FROM customer WHERE bill_to->>'name' LIKE '% %' LIMIT 1",
+    "customer": "SELECT name FROM customer WHERE name LIKE '% %' LIMIT 1",
+    "notify": "SELECT name FROM recipient WHERE name LIKE '% %' LIMIT 1",
+}
+"""Somebody whom the service knows by name."""
+
+
+async def broken_rows(world: World, service: str) -> dict[str, str]:
+    """Breaks every promise about the service's own tables; gives, for each check, the word that it must name."""
+    connection = await asyncpg.connect(world.databases[service])
+    try:
+        await connection.execute("SET session_replication_role = replica")  # no trigger and no foreign key objects
+        named = {}
+        for check, statement in BREAKS[service]:
+            returned = await connection.fetchval(statement)
+            assert returned is not None or check in NAMED, f"{check}: nothing was there to be broken"
+            named[check] = NAMED.get(check) or str(returned)
+        if service in NAMES:
+            named["nobody-by-name"] = await named_in_a_letter(connection, await connection.fetchval(NAMES[service]))
+        return named
+    finally:
+        await connection.close()
+
+
+async def named_in_a_letter(connection: Connection, name: str) -> str:
+    """A dead letter that waits in the outbox, and names somebody; gives the place of its record."""
+    dead = {"id": "x", "kind": "bug", "code": "x", "reason": f"the sender was {name}.", "topic": "hr.events"}
+    headers = {f"kello_dead_{part}": text.encode() for part, text in {**dead, "partition": "2", "offset": "77"}.items()}
+    await connection.execute(
+        """
+        INSERT INTO messaging.outbox (event_id, topic, headers)
+        SELECT 'x', consumer_group || '.dead-letters', $1 FROM messaging.consumer_offset LIMIT 1
+        """,
+        ormsgpack.packb(list(headers.items())),
+    )
+    return "hr.events/2/77"
+
+
+async def every_break_is_named(world: World, service: str, named: dict[str, str]) -> None:
+    report = await audit(world.installation, [service], at_rest=True)
+    findings = {each.name: each for each in report.findings}
+    unseen = {check: word for check, word in named.items() if not is_named(word, findings[check])}
+    assert unseen == {}, {check: findings[check].offending for check in unseen}
+
+
+def is_named(word: str, finding: Finding) -> bool:
+    return any(word in each for each in finding.offending)
+
+
+def test_every_check_is_broken_by_some_test() -> None:
+    broken = {(service, check) for service, breaks in BREAKS.items() for check, _ in breaks}
+    broken |= {(service, check) for service in SERVICES for check in MESSAGES}
+    broken |= {(service, "nobody-by-name") for service in NAMES}
+    asked = {(service, each.name) for service in SERVICES for each in checks_of(service, at_rest=True)}
+    assert broken == asked
+
+
+# What is on Kafka, or on its way there. It is asked of every service alike: billing's is broken for all.
+
+MESSAGES = (
+    "answered-once",
+    "said-once",
+    "from-a-committed-row",
+    "versions-in-order",
+    "put-aside-rightly",
+    "offsets-within-the-log",
+    "nothing-stuck",
+    "nobody-is-named",
+    "nothing-left",
+    "offsets-at-the-ends",
+)
+
+
+async def broken_messages(kello: Kello, world: World) -> dict[str, str]:
+    """Breaks every promise about messages; gives, for each check, the word that it must name."""
+    (unanswered,) = await kello.publish(transfer(uuid4()))
+    (command,) = [each for each in await kello.records("billing.commands") if unanswered in str(each.headers)]
+    await kello.publish_raw("billing.events", b"forged", b"{}", [("ce_id", b"forged")])
+    forged = next(each for each in await kello.records("billing.events") if each.key == b"forged")
+    event = next(each for each in await kello.records("billing.events") if each.key != b"forged")
+    letters = await kello.dead_letters("billing", 2)
+    connection = await asyncpg.connect(world.databases["billing"])
+    try:
+        await wait_in_outbox(connection, event, value=b'{"version": 1}')
+        await wait_in_outbox(connection, event, ce_id=b"one-too-many", value=b'{"version": 77}')
+        await wait_in_outbox(connection, letters[0], kello_dead_id=b"another-letter")
+        await wait_in_outbox(connection, letters[1], kello_dead_reason=b"sent by somebody@example.com")
+        await connection.execute(
+            "INSERT INTO messaging.outbox_blocked (id, topic, key, reason)"
+            " SELECT id, topic, key, 'too large' FROM messaging.outbox WHERE event_id = 'one-too-many'"
+        )
+        await connection.execute(
+            "UPDATE messaging.consumer_offset SET next_offset = $2 WHERE topic = 'billing.commands' AND partition = $1",
+            command.partition,
+            command.offset + 1,
+        )
+        await connection.execute(
+            "UPDATE messaging.consumer_offset SET next_offset = 1000000"
+            " WHERE topic = 'customer.profiles' AND partition = 0"
+        )
+    finally:
+        await connection.close()
+    return {
+        "answered-once": unanswered,
+        "said-once": header(event, "ce_id"),
+        "from-a-committed-row": f"billing.events/{forged.partition}/{forged.offset}",
+        "versions-in-order": f"{header(event, 'ce_subject')} has version 77",
+        "put-aside-rightly": place_of(letters[0]),
+        "offsets-within-the-log": "customer.profiles/0 holds 1000000",
+        "nothing-stuck": "one-too-many",
+        "nobody-is-named": place_of(letters[1]),
+        "nothing-left": "one-too-many",
+        "offsets-at-the-ends": f"billing.commands/{command.partition}",
+    }
+
+
+def transfer(customer_id: UUID) -> RecordPayment:
+    return RecordPayment(
+        customer_id=customer_id,
+        issued_by="bank",
+        payment_id=uuid4(),
+        currency="EUR",
+        amount=100,
+        received_on=today(),
+    )
+
+
+async def wait_in_outbox(
+    connection: Connection, record: RawRecord, value: bytes | None = None, **changed: bytes
+) -> None:
+    """A record that was published, once more in the outbox, with some headers changed."""
+    headers = {**dict(record.headers), **changed}
+    topic = "billing.dead-letters" if "kello_dead_id" in headers else "billing.events"
+    await connection.execute(
+        "INSERT INTO messaging.outbox (event_id, topic, key, value, headers) VALUES ($1, $2, $3, $4, $5)",
+        (headers.get("ce_id") or b"").decode("utf-8", "replace"),
+        topic,
+        record.key,
+        record.value if value is None else value,
+        ormsgpack.packb(list(headers.items())),
+    )
+
+
+def header(record: RawRecord, name: str) -> str:
+    return str(dict(record.headers)[name], "utf-8")
+
+
+def place_of(letter: RawRecord) -> str:
+    return "/".join(header(letter, f"kello_dead_{part}") for part in ("topic", "partition", "offset"))
+
+
+# What the world outside says
+
+
+async def every_check_of_the_outside_can_fail(evidence: Evidence) -> None:
+    assert FALSE.keys() == {each.find for each in CHECKS}
+    for find, falsify in FALSE.items():
+        false = replace(
+            evidence,
+            letters={service: list(letters) for service, letters in evidence.letters.items()},
+            captures=list(evidence.captures),
+            mails=list(evidence.mails),
+        )
+        falsify(false)
+        assert await find(false), f"{find.__name__} did not notice"
+
+
+def captured_again(kind: str) -> Callable[[Evidence], None]:
+    def falsify(evidence: Evidence) -> None:
+        evidence.captures.append(next(each for each in evidence.captures if each["kind"] == kind))
+
+    return falsify
+
+
+def no_mails(evidence: Evidence) -> None:
+    evidence.mails.clear()
+
+
+def one_letter_less(evidence: Evidence) -> None:
+    evidence.letters["billing"].pop()
+
+
+def somebody_named(evidence: Evidence) -> None:
+    letter = evidence.letters["billing"][0]
+    named = {**letter.dead, "reason": f"sent by {evidence.people[0].name}"}
+    evidence.letters["billing"][0] = replace(letter, dead=named)
+
+
+FALSE: dict[CheckFunction, Callable[[Evidence], None]] = {
+    checks_outside.captured_once: captured_again("capture"),
+    checks_outside.salaries_captured_once: captured_again("payout"),
+    checks_outside.mailed_once: no_mails,
+    checks_letters.put_aside_rightly: one_letter_less,
+    checks_letters.nobody_is_named: somebody_named,
+}
+"""What could be seen outside, and the check that must notice."""
