@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,8 +74,9 @@ def contracts() -> dict[str, type[Payload]]:
     }
 
 
+@cache  # for the gate asks again and again
 def document(model: type[Payload]) -> Schema:
-    """The JSON Schema of a contract, and where its records travel."""
+    """The JSON Schema of a contract, and where its records travel. Not to be changed."""
     schema = model.model_json_schema(schema_generator=_Plain)
     for owner, part in ((model.__name__, schema), *schema.get("$defs", {}).items()):
         _describe(owner, part)

@@ -35,8 +35,7 @@ def check(published_in: Published = FOLDER, reader: Others = None, as_json: Json
     """Whether the contracts as they are declared now break what was published, and for whom.
 
     Writers are checked against readers, payloads that lie on Kafka against both. Exit code 1 where something breaks:
-
-        kello contracts check --reader shop.json
+    `kello contracts check --reader shop.json`.
     """
     readers = [*documents.readers(), *(_reader_in(file) for file in reader or ())]
     broken = [*_broken(published_in, readers)]
@@ -58,20 +57,20 @@ def check(published_in: Published = FOLDER, reader: Others = None, as_json: Json
 
 
 @app.command(name="publish")
-def publish_all(yes: Yes = False) -> None:
+def publish_all(published_in: Published = FOLDER, yes: Yes = False) -> None:
     """Write the JSON Schemas, AsyncAPI and OpenAPI documents that are committed; refuse what breaks somebody.
 
-    kello contracts publish --yes
+    Commit what it writes: `kello contracts publish --yes`.
     """
-    broken = [*_broken(FOLDER, documents.readers())]
+    broken = [*_broken(published_in, documents.readers())]
     if broken:
         stop("\n".join(str(one) for one in broken))
-    wanted = documents.documents()
-    changed = [str(one).partition(":")[0] for one in differences(contracts(), published()) if one.state != "same"]
-    changed += documents.differing(wanted)
+    wanted, models = documents.documents(), contracts()
+    changed = [one.ce_type for one in differences(models, published(published_in)) if one.state != "same"]
+    changed += documents.differing(wanted, published_in)
     if yes:
-        publish(contracts())
-        documents.write(wanted)
+        publish(models, published_in)
+        documents.write(wanted, published_in)
     answer(None, *changed, f"{len(changed)} {'written' if yes else 'would be written; add --yes'}", as_json=False)
 
 
@@ -81,7 +80,7 @@ def page(
 ) -> None:
     """Write one page about every topic, message and read API. It needs no network and no other file.
 
-    kello contracts page --out kello.html
+    `kello contracts page --out kello.html`.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(html(documents.documents()), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import cleandoc
@@ -45,8 +46,9 @@ def samples() -> dict[str, list[Json]]:
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
-def documents() -> dict[str, Json]:
-    """Every document by its place under the folder of what is published: `asyncapi/kello.json` …"""
+@cache
+def documents() -> Mapping[str, Json]:
+    """Every document by its place under the folder of what is published: `asyncapi/kello.json` … Not to be changed."""
     source = Source(contracts(), samples(), planned_topics())
     services = [wiring(name) for name in names()]
     found = {"asyncapi/kello.json": asyncapi.whole(source, services)}

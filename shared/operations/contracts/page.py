@@ -136,4 +136,4 @@ def _readers(kello: Json) -> dict[str, dict[str, Sequence[str]]]:
 
 
 def _anchor(*parts: str) -> str:
-    return "-".join("".join(letter if letter.isalnum() or letter == "." else "_" for letter in part) for part in parts)
+    return "-".join("".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in part) for part in parts)
