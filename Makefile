@@ -12,7 +12,7 @@ FIND_PYTHON = for candidate in python3 python3.14 python3.13 python3.12 python3.
 	candidate=python3; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-docker images faults bench check lint up down status clean
+.PHONY: help demo test test-docker images faults bench check lint docs up down status clean
 
 help:  ## list the targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ lint: $(STATE)/environment  ## style, types and import contracts
 
 bench: $(STATE)/environment  ## how fast all this is, beside the limit and its peers (QUICK=1: in under five minutes)
 	@$(PYTHON) -m tests.bench $(if $(QUICK),--quick) $(ARGS)
+
+docs: $(STATE)/environment  ## one page about every topic, message and read API, to be read without a network
+	@./kello contracts page --out $(STATE)/docs/kello.html
 
 up: $(STATE)/environment  ## start the system in the background and say where it is
 	@$(PYTHON) -m deploy.local up
