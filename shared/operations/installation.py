@@ -31,7 +31,7 @@ from shared.messaging.database import without_password as address_of
 from shared.messaging.offsets import Partition
 from shared.messaging.service import Service
 from shared.messaging.topics import partitions_of
-from shared.operations.output import NOT_ANSWERING, USAGE, Failed
+from shared.operations.output import NOT_ANSWERING, USAGE, Failed, stop
 
 CALL_SECONDS = 10.0
 STATEMENT_SECONDS = 10.0
@@ -199,7 +199,14 @@ class Installation(BaseSettings):
 
 
 def installation() -> Installation:
-    """The installation that the environment names. Raises Failed with what is missing there."""
+    """The installation that the environment names. Exits with what is missing there."""
+    try:
+        return _of_the_environment()
+    except Failed as failed:
+        stop(str(failed), failed.code)
+
+
+def _of_the_environment() -> Installation:
     try:
         return Installation()
     except SettingsError as error:  # a value that should be JSON
@@ -214,7 +221,7 @@ def installation() -> Installation:
 def _names_of_services(incomplete: str) -> list[str]:
     """For the shell's completion, which must never fail."""
     try:
-        return [name for name in installation().services if name.startswith(incomplete)]
+        return [name for name in _of_the_environment().services if name.startswith(incomplete)]
     except Failed:
         return []
 
