@@ -128,8 +128,8 @@ class _TracedWork:
 def _tell_of_dead_letter(record: outbox.Record) -> None:
     """A span for each, whatever its sender says of recording; what that does not record is linked instead."""
     headers = {name: (value or b"").decode("utf-8", "replace") for name, value in outbox.unpacked(record.headers)}
-    came_with = headers.get("traceparent")
-    is_recorded = (context := tracing.context_of(came_with)) is not None and context.trace_flags.sampled
+    came_with = headers.get("traceparent", "")
+    context, is_recorded = tracing.context_of(came_with), tracing.is_recorded(came_with)
     letter = tracing.begun(
         "dead letter",
         SpanKind.PRODUCER,

@@ -82,7 +82,6 @@ def switch_off() -> None:
 # Contexts: how a story goes on
 
 
-@lru_cache(maxsize=1024)
 def context_of(traceparent: str | None) -> SpanContext | None:
     """The span that a `traceparent` names (W3C Trace Context, 3.2); None where there is none."""
     if not traceparent:
@@ -101,14 +100,20 @@ def traceparent_of(span: Span) -> str:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
+def is_recorded(traceparent: str) -> bool:
+    """Whether whoever sent this context records it: the lowest bit of its flags (W3C Trace Context, 3.2.2.5)."""
+    return (
+        traceparent[53:55] != "00" and (context := context_of(traceparent)) is not None and context.trace_flags.sampled
+    )
+
+
 def is_wanted(traceparent: str | None, *, begins: bool = False) -> bool:
     """Whether what came with this context is recorded: as its sender says, or, of what begins here, a share.
 
     With `begins` whatever begins here is.
     """
-    context = context_of(traceparent)
-    if context is not None:
-        return context.trace_flags.sampled
+    if traceparent:
+        return is_recorded(traceparent)
     return _recording is not None and (begins or random.random() < _recording.ratio)  # noqa: S311 - no secret
 
 
@@ -116,8 +121,8 @@ def links_to(traceparents: Iterable[str | None]) -> list[Link]:
     """Links to the contexts that are recorded, each once, and at most LINKS_MAX."""
     links: dict[tuple[int, int], Link] = {}
     for each in traceparents:
-        context = context_of(each)
-        if context is not None and context.trace_flags.sampled:
+        context = context_of(each) if each and is_recorded(each) else None
+        if context is not None:
             links.setdefault((context.trace_id, context.span_id), Link(context))
             if len(links) == LINKS_MAX:
                 break
