@@ -91,7 +91,9 @@ class Containers:
         container.with_command(["postgres", *options])
         self._start(container)
         closing = "REVOKE ALL ON DATABASE postgres FROM PUBLIC; REVOKE ALL ON DATABASE template1 FROM PUBLIC"
-        container.exec(["psql", "--username", postgres.ADMIN, "--dbname", "postgres", "--command", closing])
+        done = container.exec(["psql", "--username", postgres.ADMIN, "--dbname", "postgres", "--command", closing])
+        if done.exit_code:
+            raise StartError(f"{self._postgres_image}: {done.output.decode('utf-8', 'replace')}")
         return f"postgresql://{postgres.ADMIN}:{password}@{_address(container, 5432)}/postgres"
 
     def __enter__(self) -> Self:
