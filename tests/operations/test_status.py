@@ -69,7 +69,7 @@ async def test_every_fault_is_named_with_what_to_do(
     assert state(document, "billing")["lag_records"] == 3
     document = (await command("status", "billing", "--json", code=1)).document
     assert any(what.startswith("the oldest record has waited") for what in told(document, "billing"))
-    (lag,) = (await command("lag", "billing", "--json")).document
+    (lag,) = [each for each in (await command("lag", "billing", "--json")).document if each["records"]]
     assert (lag["topic"], lag["records"]) == ("sales.events", 3)
     assert lag["waiting_seconds"] > 0
     assert "is paused: the provider moves" in (await command("status", code=1)).out
