@@ -44,6 +44,7 @@ class LogBound:
     """Which lines are written. `now` is a monotonic time in seconds."""
 
     _kinds: dict[Hashable, _Kind] = field(default_factory=dict)
+    _tell_at: float = 0.0
     _all: _Kind = field(default_factory=lambda: _Kind(LINES_AT_ONCE, 0.0))
 
     def take(self, alike: Hashable, now: float) -> int | None:
@@ -58,10 +59,16 @@ class LogBound:
         return left_out
 
     def left_out(self, now: float) -> list[tuple[Hashable, int]]:
-        """What was left out and would not be told otherwise, since no line like it came for a minute; told once."""
+        """What was left out and would not be told otherwise, since no line like it came for a minute: for one line.
+
+        Once a minute at most, and each line once.
+        """
         quiet = [
             (alike, kind) for alike, kind in self._kinds.items() if kind.left_out and now - kind.as_of >= ALIKE_SECONDS
         ]
+        if not quiet or now < self._tell_at or not self._all.takes(now, LINES_AT_ONCE, _PER_SECOND):
+            return []
+        self._tell_at = now + ALIKE_SECONDS
         told = [(alike, kind.left_out) for alike, kind in quiet]
         for _, kind in quiet:
             kind.left_out = 0

@@ -79,8 +79,9 @@ def bounded(_logger: Any, method: str, event: MutableMapping[str, Any]) -> Mutab
 
 def tell_what_was_left_out() -> None:
     """To be called now and then: the count of what stopped failing before its next line was due."""
-    for alike, lines in _bound.left_out(monotonic()):
-        log.info(LEFT_OUT, of=_words(alike), left_out=lines)
+    kinds = _bound.left_out(monotonic())
+    if kinds:
+        log.info(LEFT_OUT, of={" ".join(_words(alike)): lines for alike, lines in kinds})
 
 
 def configure(service: str, level: str) -> None:
