@@ -23,6 +23,8 @@ ASYNCAPI = "3.1.0"
 JSON_TYPE = "application/json"
 EXAMPLE_MILLISECONDS = 0x01990A6C7C00
 EXAMPLE_TIME = "2026-02-01T09:00:00Z"
+OUTSIDE = frozenset({"hr", "sales"})
+"""Publishers that are other systems, and no services of Kello."""
 DAY_MILLISECONDS = 86_400_000
 
 ABOUT = """\
@@ -229,10 +231,9 @@ def _message(model: type[Payload], samples: Sequence[Json]) -> Json:
 def _example(model: type[Payload], sample: Json, number: int) -> Json:
     """A recorded payload, in the envelope that it travels in."""
     payload = parse(model.ce_type, json.dumps(sample).encode())
-    publisher = model.ce_type.split(".")[1]
     envelope = Envelope(
         id=str(UUID(int=EXAMPLE_MILLISECONDS << 80 | 0x7 << 76 | 0x8 << 60 | number + 1)),
-        source="example/crm" if issubclass(model, Command) else f"kello/{publisher}",
+        source=_example_source(model),
         type=model.ce_type,
         time=moment(EXAMPLE_TIME),
         subject=payload.subject,
@@ -243,6 +244,14 @@ def _example(model: type[Payload], sample: Json, number: int) -> Json:
         "headers": {name: value.decode() for name, value in headers(envelope)},
         "payload": sample,
     }
+
+
+def _example_source(model: type[Payload]) -> str:
+    """Kello's services name themselves; who sends commands, or publishes for other systems, is somebody outside."""
+    publisher = model.ce_type.split(".")[1]
+    if issubclass(model, Command):
+        return "example/crm"
+    return f"example/{publisher}" if publisher in OUTSIDE else f"kello/{publisher}"
 
 
 def _schemas(models: Sequence[type[Payload]]) -> Json:

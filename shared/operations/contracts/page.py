@@ -1,12 +1,14 @@
 """One HTML page of all contracts: topics, messages and read APIs. No script, font or style comes from elsewhere."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
 Json: TypeAlias = dict[str, Any]
 
@@ -52,6 +54,7 @@ def page(documents: Mapping[str, Json]) -> str:
         rows=lambda schema, document=kello: [*rows(schema, document)],
         last=lambda reference: reference.rpartition("/")[2],
         anchor=_anchor,
+        words=_words,
         pretty=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
         readers=_readers(kello),
     )
@@ -112,6 +115,8 @@ def _kind(shape: Json, document: Json) -> str:
 
 
 def _rules(shape: Json) -> Iterator[str]:
+    if "x-unit" in shape:
+        yield f"in {shape['x-unit']}s"
     for keyword, words in BOUNDS.items():
         if keyword in shape:
             yield words.format(shape[keyword])
@@ -133,6 +138,12 @@ def _readers(kello: Json) -> dict[str, dict[str, Sequence[str]]]:
                 ce_type = reference["$ref"].rpartition("/")[2]
                 found.setdefault(ce_type, {})[service] = reads.get(ce_type, ())
     return found
+
+
+def _words(text: str) -> Markup:
+    """What stands between backticks is code; between stars, emphasis."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\*(\w+)\*", r"<em>\1</em>", marked))  # noqa: S704 - escaped above
 
 
 def _anchor(*parts: str) -> str:
