@@ -301,10 +301,6 @@ class Kello:
         is_json = "json" in response.headers.get("content-type", "")
         return response.status_code, response.json() if is_json else response.content
 
-    async def move_clock(self, service: str, **delta: float) -> None:
-        """Moves one service's business clock: `days=3`, `hours=-1`."""
-        await self.clock.move(service, **delta)
-
     async def database(self, service: str) -> Database:
         if service not in self._databases:
             made = await self.make_database(service)

@@ -258,7 +258,7 @@ async def test_a_gateway_that_stays_down_fails_the_payment_and_takes_nothing(kel
         await kello.expect(InvoiceIssued)
 
         async def failed_after_every_try() -> list[PaymentFailed]:
-            await kello.move_clock("billing", minutes=2)
+            await kello.clock.move("billing", minutes=2)
             return await kello.events(PaymentFailed)
 
         [failed] = await kello.until(failed_after_every_try, "the payment fails")

@@ -76,7 +76,7 @@ async def test_a_salary_that_fails_again_after_its_ticket_was_resolved_reopens_i
         await kello.expect(TicketResolved, ticket_id=ticket)
         await kello.publish(words.salary_failed(employee, payslip, 3))
         await kello.expect(TicketReopened, ticket_id=ticket, version=3)
-        await kello.move_clock("customer", days=8)
+        await kello.clock.move("customer", days=8)
         await kello.settled()
         assert not await kello.events(TicketClosed)
 

@@ -91,10 +91,10 @@ async def test_a_resolved_ticket_closes_by_itself_after_a_week(kello: Kello) -> 
             words.registration(customer), words.ticket(customer, ticket), words.resolving(customer, ticket)
         )
         await kello.expect(TicketResolved, ticket_id=ticket)
-        await kello.move_clock("customer", days=6)
+        await kello.clock.move("customer", days=6)
         await kello.settled()
         assert not await kello.events(TicketClosed)
-        await kello.move_clock("customer", days=1, seconds=1)
+        await kello.clock.move("customer", days=1, seconds=1)
         assert (await kello.expect(TicketClosed, ticket_id=ticket)).version == 3
         await kello.settled()
         assert not await kello.rows("customer", "SELECT FROM messaging.task")
@@ -110,11 +110,11 @@ async def test_a_reopened_ticket_does_not_close_by_itself(kello: Kello) -> None:
             words.reopening(customer, ticket),
         )
         await kello.expect(TicketReopened, ticket_id=ticket)
-        await kello.move_clock("customer", days=8)
+        await kello.clock.move("customer", days=8)
         await kello.settled()
         assert not await kello.rows("customer", "SELECT FROM messaging.task")
         await kello.publish(words.resolving(customer, ticket))
         await kello.expect(TicketResolved, ticket_id=ticket, version=4)
-        await kello.move_clock("customer", days=8)
+        await kello.clock.move("customer", days=8)
         await kello.expect(TicketClosed, ticket_id=ticket, version=5)
         assert len(await kello.events(TicketClosed)) == 1

@@ -88,7 +88,7 @@ async def test_the_business_clock_moves_the_time_of_events(kello: Kello) -> None
     command = add()
     async with kello.running_service(probe.service()):
         (now,) = await kello.rows("probe", "SELECT messaging.kello_now() AS now")
-        await kello.move_clock("probe", days=400)
+        await kello.clock.move("probe", days=400)
         await kello.publish(command)
         await kello.expect(Added, counter_id=command.counter_id)
     (record,) = await kello.records("probe.events")

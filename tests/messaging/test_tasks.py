@@ -161,13 +161,13 @@ async def test_a_timer_follows_the_business_clock_and_can_be_moved_and_taken_bac
         await kello.publish(add(both, remind_days=-1), add(both, remind_days=2))
         await kello.settled()
         assert len(await tasks(kello)) == 3
-        await kello.move_clock("probe", days=2, hours=23)
+        await kello.clock.move("probe", days=2, hours=23)
         await kello.expect(Reminded, counter_id=both, days=2)
         await kello.settled()
         assert len(await kello.events(Reminded)) == 1
-        await kello.move_clock("probe", hours=2)
+        await kello.clock.move("probe", hours=2)
         await kello.expect(Reminded, counter_id=kept, days=3)
-        await kello.move_clock("probe", days=8)
+        await kello.clock.move("probe", days=8)
         await kello.expect(Reminded, counter_id=moved, days=10)
         await kello.settled()
         assert len(await kello.events(Reminded)) == 3

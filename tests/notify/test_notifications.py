@@ -193,10 +193,10 @@ async def test_what_is_for_somebody_who_never_comes_is_suppressed_after_three_da
     async with kello.running("notify"):
         await kello.publish(wish)
         await kello.expect(CommandAccepted, key=str(ada))
-        await kello.move_clock("notify", days=2)
+        await kello.clock.move("notify", days=2)
         await kello.settled()
         assert await kello.events(NotificationSuppressed) == []
-        await kello.move_clock("notify", days=1, minutes=1)
+        await kello.clock.move("notify", days=1, minutes=1)
         await kello.expect(NotificationSuppressed, recipient_id=ada, reason="unknown-recipient", version=1)
         await kello.publish(profile(ada, email()))
         await kello.settled()
@@ -300,10 +300,10 @@ async def test_words_are_forgotten_after_thirty_days_and_the_decision_is_not(kel
     async with kello.running("notify"):
         await kello.publish(profile(ada, email()), invoice(ada))
         await kello.expect(NotificationSent, recipient_id=ada)
-        await kello.move_clock("notify", days=29)
+        await kello.clock.move("notify", days=29)
         await kello.settled()
         assert not await no_letter()
-        await kello.move_clock("notify", days=1, hours=2)
+        await kello.clock.move("notify", days=1, hours=2)
         await kello.until(no_letter, "the letter is forgotten")
         (shown,) = await told(kello, ada)
     assert shown["letter"] is None
