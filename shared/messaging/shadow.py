@@ -1,8 +1,8 @@
-"""Tables beside the live ones, in a schema of their own: empty or a copy, compared with the live ones, and swapped in.
+"""Tables beside the live ones: empty or a copy of them, compared with them, and swapped in.
 
-A session whose search path begins with that schema runs a service's own load and save on them. Every table that the
-service may write has an empty twin there, so that nothing it does by the way reaches a live row; tables that it may
-only read are seen as they are.
+They are temporary tables of one session under the names of the live ones, and PostgreSQL finds them first: so the
+session runs a service's own load and save on them. Every table that the service may write has a twin, so that nothing
+it does by the way reaches a live row; tables that it may only read are seen as they are. They end with the session.
 """
 # ruff: noqa: S608 - tables and columns are no parameters of a statement: their names are the catalogue's, in quotes
 
@@ -57,13 +57,12 @@ class _Shape:
 
 
 class Shadow:
-    """The twins of a service's tables, for one rebuild of one projection. One session makes, fills and drops them."""
+    """The twins of a service's tables, for one rebuild of one projection, in a session of its own."""
 
-    def __init__(self, connection: Connection, service: str, name: str, projection: Projection) -> None:
+    def __init__(self, connection: Connection, service: str, projection: Projection) -> None:
         self._connection = connection
         self._service = service
         self._projection = projection
-        self._schema = f"rebuild_{name}"
         self._shapes: dict[str, _Shape] = {}
 
     async def make(self, *, is_on_top: bool) -> None:
@@ -71,15 +70,11 @@ class Shadow:
         tables = await self._tables_of_the_service()
         for copy in self._projection.copies:
             self._shapes[copy.table] = await self._shape(copy)
-        await self._connection.execute(f"DROP SCHEMA IF EXISTS {_q(self._schema)} CASCADE")
-        await self._connection.execute(f"CREATE SCHEMA {_q(self._schema)}")
         for table in tables:
-            await self._connection.execute(
-                f"CREATE UNLOGGED TABLE {self._twin(table)} (LIKE {_live(table)} INCLUDING ALL)"
-            )
+            await self._connection.execute(f"CREATE TEMP TABLE {_q(table)} (LIKE {_live(table)} INCLUDING ALL)")
         await self._connection.execute(
             f"""
-            CREATE UNLOGGED TABLE {self._twin(SEEN)} (
+            CREATE TEMP TABLE {SEEN} (
                 source text NOT NULL, id text NOT NULL, value_hash bigint NOT NULL, PRIMARY KEY (source, id)
             )
             """
@@ -87,19 +82,19 @@ class Shadow:
         if is_on_top:
             for table in (*self._projection.roots, *self._shapes):
                 await self._connection.execute(
-                    f"INSERT INTO {self._twin(table)} OVERRIDING SYSTEM VALUE SELECT * FROM {_live(table)}"
+                    f"INSERT INTO {_twin(table)} OVERRIDING SYSTEM VALUE SELECT * FROM {_live(table)}"
                 )
-        await self._connection.execute(f"SET search_path TO {_q(self._schema)}, public")
 
-    async def drop(self) -> None:
-        await self._connection.execute("SET search_path TO public")
-        await self._connection.execute(f"DROP SCHEMA IF EXISTS {_q(self._schema)} CASCADE")
+    async def analyze(self) -> None:
+        """Lets the planner know the twins: nobody else looks at temporary tables."""
+        for table in self._shapes:
+            await self._connection.execute(f"ANALYZE {_twin(table)}")
 
     async def remember(self, identities: Sequence[tuple[str, str]], hashes: Sequence[int]) -> set[tuple[str, str]]:
         """Notes (source, id); returns those that are new. What comes under the id of another event is dead, and old."""
         rows = await self._connection.fetch(
             f"""
-            INSERT INTO {self._twin(SEEN)} (source, id, value_hash)
+            INSERT INTO {SEEN} (source, id, value_hash)
             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
             ON CONFLICT DO NOTHING
             RETURNING source, id
@@ -131,7 +126,7 @@ class Shadow:
             found.append(Comparison(copy.table, *row))
         return found
 
-    async def differences(self, limit: int) -> list[Difference]:
+    async def differences(self, limit: int, *, with_only_live: bool) -> list[Difference]:
         """The first of the rows that differ, by table and key."""
         found: list[Difference] = []
         for copy in self._projection.copies:
@@ -142,12 +137,13 @@ class Shadow:
                 SELECT to_jsonb(l) AS live, to_jsonb(s) AS rebuilt, l.{first} IS NOT NULL AS is_live,
                     s.{first} IS NOT NULL AS is_rebuilt
                 FROM {self._pairs(copy)}
-                WHERE l.{first} IS NULL OR (s.{first} IS NULL AND {self._is_told(copy)})
+                WHERE l.{first} IS NULL OR ($2 AND s.{first} IS NULL AND {self._is_told(copy)})
                     OR (s.{first} IS NOT NULL AND {self._differs(copy)} AND NOT {_is_settled(copy)})
                 ORDER BY {", ".join(f"coalesce(l.{_q(name)}, s.{_q(name)})" for name in shape.key)}
                 LIMIT $1
                 """,
                 limit - len(found),
+                with_only_live,
             )
             found += [_difference(copy.table, shape, row) for row in rows]
         return found
@@ -157,7 +153,7 @@ class Shadow:
         written = 0
         for root in self._projection.roots:
             await self._connection.execute(
-                f"INSERT INTO {_live(root)} SELECT * FROM {self._twin(root)} ON CONFLICT DO NOTHING"
+                f"INSERT INTO {_live(root)} SELECT * FROM {_twin(root)} ON CONFLICT DO NOTHING"
             )
         for copy in self._projection.copies:
             for statement in self._writes(copy, removing=removing):
@@ -166,7 +162,7 @@ class Shadow:
         return written
 
     def _writes(self, copy: Copy, *, removing: bool) -> list[str]:
-        shape, twin, live = self._shapes[copy.table], self._twin(copy.table), _live(copy.table)
+        shape, twin, live = self._shapes[copy.table], _twin(copy.table), _live(copy.table)
         same_key = _same_key(shape.key)
         every = ", ".join(_q(name) for name in shape.every)
         assigned = ", ".join(f"{_q(name)} = s.{_q(name)}" for name in shape.copied)
@@ -183,7 +179,7 @@ class Shadow:
 
     def _pairs(self, copy: Copy) -> str:
         key = self._shapes[copy.table].key
-        return f"{_live(copy.table)} AS l FULL JOIN {self._twin(copy.table)} AS s ON {_same_key(key)}"
+        return f"{_live(copy.table)} AS l FULL JOIN {_twin(copy.table)} AS s ON {_same_key(key)}"
 
     def _differs(self, copy: Copy) -> str:
         copied = self._shapes[copy.table].copied
@@ -193,9 +189,6 @@ class Shadow:
     def _is_told(self, copy: Copy) -> str:
         """Whether anybody has told of a live row: one of source_version 0 is only ours, and waits."""
         return "l.source_version > 0" if "source_version" in self._shapes[copy.table].copied else "true"
-
-    def _twin(self, table: str) -> str:
-        return f"{_q(self._schema)}.{_q(table)}"
 
     async def _tables_of_the_service(self) -> list[str]:
         """What the service's role may write."""
@@ -246,6 +239,10 @@ def _same_key(key: Sequence[str]) -> str:
 
 def _is_settled(copy: Copy) -> str:
     return f"(l.{_q(copy.settled_by)} IS NOT NULL)" if copy.settled_by else "false"
+
+
+def _twin(table: str) -> str:
+    return f"pg_temp.{_q(table)}"
 
 
 def _live(table: str) -> str:
