@@ -12,7 +12,7 @@ import structlog
 import typer
 
 from shared.messaging.logs import redacted, where_it_failed
-from shared.operations import dead, offsets, outbox, pauses, restore, send, status, tail, tasks, topics
+from shared.operations import dead, offsets, outbox, pauses, replay, restore, send, status, tail, tasks, topics
 from shared.operations.audit.command import audit_command
 from shared.operations.contracts import app as contracts
 
@@ -26,6 +26,7 @@ app.command()(tail.tail)
 app.command()(send.send)
 app.command()(pauses.pause)
 app.command()(pauses.resume)
+app.command()(replay.replay)
 app.command()(restore.restore)
 app.command()(restore.restore)
 app.add_typer(contracts, name="contracts")
