@@ -35,6 +35,13 @@ CLOSE_RECORDS = 1000
 APPROACHES_MAX = 10
 CUTS_MAX = 5
 
+CHANGED_MEANWHILE = (
+    asyncpg.SerializationError,
+    asyncpg.UniqueViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+
 Place = tuple[Partition, int]
 
 
@@ -256,7 +263,7 @@ class _Replay:
                 async with self._connection.transaction(isolation="repeatable_read"):
                     await self._compare_and_swap(wish)
                     return
-            except (asyncpg.SerializationError, asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
+            except CHANGED_MEANWHILE:
                 self._reached = before
                 if tries == CUTS_MAX:
                     raise Failed(
