@@ -15,10 +15,12 @@ from shared.messaging.logs import redacted, where_it_failed
 from shared.operations import dead, offsets, outbox, pauses, replay, restore, send, status, tail, tasks, topics
 from shared.operations.audit.command import audit_command
 from shared.operations.contracts import app as contracts
+from shared.operations.trace.command import trace_command
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 app.command("audit")(audit_command)
+app.command("trace")(trace_command)
 app.command()(status.status)
 app.command()(status.lag)
 app.command()(status.top)
@@ -27,7 +29,6 @@ app.command()(send.send)
 app.command()(pauses.pause)
 app.command()(pauses.resume)
 app.command()(replay.replay)
-app.command()(restore.restore)
 app.command()(restore.restore)
 app.add_typer(contracts, name="contracts")
 app.add_typer(dead.app, name="dead")
