@@ -88,6 +88,9 @@ def _print_addresses(running: Running) -> None:
         out.print("\nRegister somebody, watch what follows, look at the result:\n")
         for line in examples(running):
             out.print(line, markup=False)
+        out.print(
+            "\nOperate it:\n\n./kello status\n./kello tail customer.events --from begin\n./kello --help", markup=False
+        )
 
 
 if __name__ == "__main__":

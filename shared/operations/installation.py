@@ -218,7 +218,7 @@ def _of_the_environment() -> Installation:
         ) from None
 
 
-def _names_of_services(incomplete: str) -> list[str]:
+def names_of_services(incomplete: str) -> list[str]:
     """For the shell's completion, which must never fail."""
     try:
         return [name for name in _of_the_environment().services if name.startswith(incomplete)]
@@ -227,7 +227,7 @@ def _names_of_services(incomplete: str) -> list[str]:
 
 
 ServiceName = Annotated[
-    str, typer.Argument(metavar="SERVICE", help="Its name: billing, for one.", autocompletion=_names_of_services)
+    str, typer.Argument(metavar="SERVICE", help="Its name: billing, for one.", autocompletion=names_of_services)
 ]
 
 

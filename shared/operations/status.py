@@ -10,13 +10,19 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from shared.operations.installation import Installation, installation
+from shared.operations.installation import Installation, installation, names_of_services
 from shared.operations.output import NO, Json, ago, answer, console, run, table
 from shared.operations.problems import Problem, problems
 from shared.operations.survey import ServiceState, Survey, survey
 
 Services = Annotated[
-    list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Some services; all by default.", show_default=False)
+    list[str] | None,
+    typer.Argument(
+        metavar="[SERVICE]...",
+        help="Some services; all by default.",
+        show_default=False,
+        autocompletion=names_of_services,
+    ),
 ]
 
 

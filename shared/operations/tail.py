@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from shared.operations.installation import Installation, installation
 from shared.operations.output import NO, USAGE, Failed, console, run
 from shared.operations.records import Seen, seen
+from shared.schemas.base import Payload
 from shared.schemas.envelope import Unreadable, moment
 
 DURATION = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d)\Z")
@@ -35,8 +36,18 @@ class Wanted:
     matches: Matches
 
 
+def _names_of_topics(incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    topics = {model.topic for model in Payload.contracts.values()}
+    letters = {f"{topic.partition('.')[0]}.dead-letters" for topic in topics if topic.endswith(".commands")}
+    return sorted(topic for topic in topics | letters if topic.startswith(incomplete))
+
+
 def tail(
-    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", help="By their names in topics.yaml.")],
+    topics: Annotated[
+        list[str],
+        typer.Argument(metavar="TOPIC...", help="By their names in topics.yaml.", autocompletion=_names_of_topics),
+    ],
     begin: Annotated[
         str,
         typer.Option("--from", help="begin, end, a time such as 2026-01-31T12:00:00Z, or so long ago: 15m, 2h, 1d."),
