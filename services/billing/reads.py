@@ -6,7 +6,7 @@ from shared.schemas.sales import BookingConfirmed, PurchaseRecorded
 
 READS: Reads = {
     CustomerProfile: (
-        "version name address.city address.country address.lines address.postal_code address.region tax_id"
+        "version name country address.city address.country address.lines address.postal_code address.region tax_id"
     ),
     BookingConfirmed: (
         "booking_id currency country lines[].description lines[].discount lines[].quantity lines[].sku "
