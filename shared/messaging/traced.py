@@ -136,17 +136,13 @@ def _tell_of_dead_letter(record: outbox.Record) -> None:
         {
             "messaging.destination.name": record.topic,
             "messaging.message.conversation_id": headers.get("ce_correlationid", ""),
-            **{f"kello.{name[6:].replace('_', '.')}": text for name, text in headers.items() if _is_ours(name)},
+            **{name.replace("_", "."): text for name, text in headers.items() if name.startswith("kello_dead_")},
         },
         parent=came_with if is_recorded else None,
         links=[Link(context)] if context is not None and not is_recorded else [],
     )
     tracing.fail(letter, f"{headers.get('kello_dead_kind')}: {headers.get('kello_dead_code')}")
     letter.end()
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith("kello_dead_")
 
 
 class TracedRelay(Relay):

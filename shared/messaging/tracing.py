@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from os import getpid
+from socket import gethostname
 from typing import Any
 
 import asyncpg
@@ -56,13 +58,16 @@ def configure(service: str, url: str, ratio: float) -> Callable[[], None]:
     if not url:
         return lambda: None
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - only where on
-    from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_NAMESPACE, Resource  # noqa: PLC0415
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - the same
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - the same
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - the same
 
-    provider = TracerProvider(
-        resource=Resource.create({SERVICE_NAME: service, SERVICE_NAMESPACE: "kello"}), shutdown_on_exit=False
-    )
+    names = {
+        "service.name": service,
+        "service.namespace": "kello",
+        "service.instance.id": f"{gethostname()}-{getpid()}",
+    }
+    provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=END_SECONDS)))
     switch_on(provider, ratio)
     return provider.shutdown
