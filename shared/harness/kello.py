@@ -54,6 +54,7 @@ class Kello:
     sandboxes: Sandboxes
     processes: dict[str, list[Process[Any, Any]]] = field(default_factory=lambda: defaultdict(list))
     _databases: dict[str, Database] = field(default_factory=dict)
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
     _open: AsyncExitStack = field(default_factory=AsyncExitStack)
     _producer: AIOKafkaProducer | None = None
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -302,10 +303,12 @@ class Kello:
         return response.status_code, response.json() if is_json else response.content
 
     async def database(self, service: str) -> Database:
-        if service not in self._databases:
-            made = await self.make_database(service)
-            await self.clock.set(made)
-            self._databases[service] = made
+        """The service's database, made when it is first asked for; services that start together share it."""
+        async with self._making:
+            if service not in self._databases:
+                made = await self.make_database(service)
+                await self.clock.set(made)
+                self._databases[service] = made
         return self._databases[service]
 
     async def close(self) -> None:
