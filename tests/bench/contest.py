@@ -98,7 +98,7 @@ def alone(module: str, python: Callable[[], Path]) -> Callable[[Ground, int], Au
                 published,
                 "SELECT count(*), sum(total), count(DISTINCT number), sum(number) FROM invoice",
                 "SELECT coalesce(sum((next_number - 1) * next_number / 2), 0) FROM number_series",
-                "SELECT coalesce(sum(amount), 0) FROM ledger_posting",
+                "SELECT coalesce(sum(receivable + revenue + tax_payable), 0) FROM ledger_entry",
             )
         )
 

@@ -8,8 +8,6 @@ from shared.harness.kello import Kello
 
 UNBALANCED = "SELECT entry_id FROM ledger_posting GROUP BY entry_id HAVING sum(amount) <> 0"
 
-WITHOUT_POSTINGS = "SELECT id FROM ledger_entry WHERE id NOT IN (SELECT entry_id FROM ledger_posting)"
-
 WRONG_ACCOUNTS = """
     SELECT a.id, a.outstanding, a.credit, i.open, l.receivable, l.credit AS ledger_credit
     FROM account AS a
@@ -28,8 +26,8 @@ WRONG_ACCOUNTS = """
 
 WRONG_INVOICES = """
     SELECT i.id, i.total, i.paid FROM invoice AS i
-    WHERE total <> (SELECT sum((line ->> 'gross')::bigint) FROM jsonb_array_elements(lines) AS line)
-        OR tax <> (SELECT sum((line ->> 'tax')::bigint) FROM jsonb_array_elements(lines) AS line)
+    WHERE total <> (SELECT sum((line ->> 'gross')::bigint) FROM json_array_elements(lines) AS line)
+        OR tax <> (SELECT sum((line ->> 'tax')::bigint) FROM json_array_elements(lines) AS line)
         OR paid <> (SELECT coalesce(sum(amount), 0) FROM allocation WHERE invoice_id = i.id)
 """
 
@@ -49,7 +47,7 @@ WRONG_PAYMENTS = """
 
 async def assert_the_books_are_right(kello: Kello) -> None:
     """Ledger, accounts, invoices, numbers and payments agree with each other, and versions count from 1."""
-    for wrong in (UNBALANCED, WITHOUT_POSTINGS, WRONG_ACCOUNTS, WRONG_INVOICES, WRONG_SERIES, WRONG_PAYMENTS):
+    for wrong in (UNBALANCED, WRONG_ACCOUNTS, WRONG_INVOICES, WRONG_SERIES, WRONG_PAYMENTS):
         assert await kello.rows("billing", wrong) == [], wrong
     versions: defaultdict[str, list[int]] = defaultdict(list)
     for record in await kello.records("billing.events"):

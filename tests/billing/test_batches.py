@@ -80,6 +80,7 @@ async def test_a_batch_of_200_takes_as_many_statements_as_a_batch_of_1(
         await statements_of(
             connection, [profile(somebody), purchase(somebody), purchase(somebody, payment_token="tok_ok")]
         )
+        await statements_of(connection, [transfer(somebody, 1)])
         taken = [
             [await statements_of(connection, [kind(customer) for customer in customers]) for customers in (one, many)]
             for kind in kinds

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 from services.billing.domain.account import Account, Customer, moved, opened
-from services.billing.domain.ledger import Allocation, Entry, postings
+from services.billing.domain.ledger import Allocation, Entry, Postings, balanced
 from services.billing.domain.legal_entity import LegalEntity, Series, printed_number
 from services.billing.domain.tax import TaxRates, taxed
 from shared.messaging.decision import Entity, Ids
@@ -246,12 +246,12 @@ def _identity(order: Order, ids: Ids) -> tuple[UUID, str | None]:
 
 def _entries(bill: Bill, account: Account, credit: int, on: date, ids: Ids) -> list[Entity]:
     """An invoice in the ledger, and the credit that pays some of it."""
-    owed = postings(("receivable", bill.total), ("revenue", -bill.net), ("tax_payable", -bill.tax))
+    owed = balanced(Postings(receivable=bill.total, revenue=-bill.net, tax_payable=-bill.tax))
     whose = bill.customer_id, account.id, bill.currency
     entry = Entry(ids.next(), *whose, "invoice", on, bill.id, None, owed)
     if not credit:
         return [entry]
-    used = postings(("customer_credit", credit), ("receivable", -credit))
+    used = balanced(Postings(receivable=-credit, customer_credit=credit))
     credit_entry = Entry(ids.next(), *whose, "credit_used", on, bill.id, None, used)
     return [entry, credit_entry, Allocation(credit_entry.id, bill.customer_id, bill.id, None, credit)]
 

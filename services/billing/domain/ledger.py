@@ -1,24 +1,29 @@
 """The ledger: double entry. Every movement of money is an entry whose postings sum to zero."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
-
-LedgerAccount: TypeAlias = Literal["receivable", "revenue", "tax_payable", "cash", "customer_credit"]
-"""The chart: what is owed to us, what was earned, what is owed to the tax office, money in hand, what we owe back."""
 
 EntryKind: TypeAlias = Literal["invoice", "payment", "credit_used"]
 
 
+class Postings(NamedTuple):
+    """What an entry posts to each account of the chart, in minor units: debits positive, credits negative.
+
+    What is owed to us, what was earned, what is owed to the tax office, money in hand, what we owe back.
+    """
+
+    receivable: int = 0
+    revenue: int = 0
+    tax_payable: int = 0
+    cash: int = 0
+    customer_credit: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One movement on one customer's account. Append-only: it is never changed, only followed by others.
-
-    `postings` are amounts in minor units of the account's currency: debits positive, credits negative. What is zero is
-    not posted.
-    """
+    """One movement on one customer's account. Append-only: it is never changed, only followed by others."""
 
     id: UUID
     customer_id: UUID
@@ -28,7 +33,7 @@ class Entry:
     business_on: date
     invoice_id: UUID | None
     payment_id: UUID | None
-    postings: Sequence[tuple[LedgerAccount, int]]
+    postings: Postings
 
     @property
     def key(self) -> UUID:
@@ -58,8 +63,8 @@ class Allocation:
         return self.customer_id
 
 
-def postings(*amounts: tuple[LedgerAccount, int]) -> Sequence[tuple[LedgerAccount, int]]:
-    """The postings of an entry without those of nothing. Raises ValueError where they do not sum to zero."""
-    if sum([amount for _, amount in amounts]):
+def balanced(postings: Postings) -> Postings:
+    """The postings of an entry. Raises ValueError where they do not sum to zero."""
+    if sum(postings):
         raise ValueError("an entry must balance: its debits and credits must sum to zero")
-    return tuple([posting for posting in amounts if posting[1]])
+    return postings

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from services.billing.domain.account import Account, moved
 from services.billing.domain.invoice import Invoice, paid
-from services.billing.domain.ledger import Allocation, Entry, postings
+from services.billing.domain.ledger import Allocation, Entry, Postings, balanced
 from shared.messaging.decision import Decision, Entity, Ids, Refused, Task
 from shared.schemas import billing as told
 from shared.schemas.base import Event
@@ -201,7 +201,7 @@ def received(payment: Payment, account: Account, invoices: Iterable[Invoice], on
             break
     used = payment.amount - left
     account, balance_changed = moved(account, outstanding=-used, credit=left)
-    posted = postings(("cash", payment.amount), ("receivable", -used), ("customer_credit", -left))
+    posted = balanced(Postings(receivable=-used, cash=payment.amount, customer_credit=-left))
     entry = Entry(
         entry_id,
         payment.customer_id,

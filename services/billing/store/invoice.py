@@ -64,7 +64,7 @@ async def update_invoices(tx: Tx, changed: Sequence[Changed[Invoice]]) -> None:
             $1::uuid[], $2::bigint[], $3::bigint[], $4::text[],
             $5::text[], $6::integer[], $7::bigint[], $8::bigint[],
             $9::uuid[], $10::text[], $11::integer[], $12::integer[], $13::bigint[], $14::text[], $15::date[],
-            $16::date[], $17::jsonb[]
+            $16::date[], $17::json[]
         ) AS u (
             id, loaded_version, loaded_paid, payment_token, status, place, paid, version,
             account_id, legal_entity, year, lane, number, printed, issued_on, due_on, bill_to

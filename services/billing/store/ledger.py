@@ -2,22 +2,19 @@
 
 from collections.abc import Sequence
 
-from services.billing.domain.ledger import Allocation, Entry
+from services.billing.domain.ledger import Allocation, Entry, Postings
 from shared.messaging.database import COMMAND_TIMEOUT_SECONDS, Tx
 
 
 async def insert_entries(tx: Tx, entries: Sequence[Entry]) -> None:
-    """Entries, then all their postings: the database refuses what does not balance."""
+    """Entries with their postings: the database refuses what does not balance."""
     await tx.copy_records_to_table(
         "ledger_entry",
-        columns=("id", "account_id", "currency", "kind", "business_on", "invoice_id", "payment_id"),
-        records=[(e.id, e.account_id, e.currency, e.kind, e.business_on, e.invoice_id, e.payment_id) for e in entries],
-        timeout=COMMAND_TIMEOUT_SECONDS,
-    )
-    await tx.copy_records_to_table(
-        "ledger_posting",
-        columns=("entry_id", "ledger_account", "amount"),
-        records=[(entry.id, account, amount) for entry in entries for account, amount in entry.postings],
+        columns=("id", "account_id", "currency", "kind", "business_on", "invoice_id", "payment_id", *Postings._fields),
+        records=[
+            (e.id, e.account_id, e.currency, e.kind, e.business_on, e.invoice_id, e.payment_id, *e.postings)
+            for e in entries
+        ],
         timeout=COMMAND_TIMEOUT_SECONDS,
     )
 

@@ -86,11 +86,10 @@ async def balances(tx: Tx, account_id: UUID, first: date, last: date) -> tuple[i
     """What the ledger says was owed (credit is negative) before the first day, and after the last."""
     row = await tx.fetchrow(
         """
-        SELECT coalesce(sum(p.amount) FILTER (WHERE e.business_on < $2), 0)::bigint AS opening,
-            coalesce(sum(p.amount), 0)::bigint AS closing
-        FROM ledger_entry AS e
-        JOIN ledger_posting AS p ON p.entry_id = e.id AND p.ledger_account IN ('receivable', 'customer_credit')
-        WHERE e.account_id = $1 AND e.business_on <= $3
+        SELECT coalesce(sum(receivable + customer_credit) FILTER (WHERE business_on < $2), 0)::bigint AS opening,
+            coalesce(sum(receivable + customer_credit), 0)::bigint AS closing
+        FROM ledger_entry
+        WHERE account_id = $1 AND business_on <= $3
         """,
         account_id,
         first,
@@ -105,12 +104,9 @@ async def movement_rows(
     """The entries of some days in their order. Credit that was used moves nothing between us, and is left out."""
     return await tx.fetch(
         """
-        SELECT e.id AS entry_id, e.business_on, e.kind, e.invoice_id, e.payment_id, m.amount
+        SELECT e.id AS entry_id, e.business_on, e.kind, e.invoice_id, e.payment_id,
+            e.receivable + e.customer_credit AS amount
         FROM ledger_entry AS e
-        CROSS JOIN LATERAL (
-            SELECT coalesce(sum(p.amount), 0)::bigint AS amount FROM ledger_posting AS p
-            WHERE p.entry_id = e.id AND p.ledger_account IN ('receivable', 'customer_credit')
-        ) AS m
         WHERE e.account_id = $1 AND e.business_on BETWEEN $2 AND $3 AND e.kind <> 'credit_used'
             AND ($4::uuid IS NULL
                  OR (e.business_on, e.id) > (SELECT l.business_on, l.id FROM ledger_entry AS l WHERE l.id = $4))

@@ -22,7 +22,7 @@ BATCH_RECORDS = 2000
 ONE_BATCH = """
 CREATE OR REPLACE FUNCTION bill(
     partitions integer[], offsets bigint[], ids uuid[], customers uuid[], causes uuid[], numbers bigint[],
-    lines jsonb[], nets bigint[], taxes bigint[], totals bigint[], entries uuid[]
+    lines json[], nets bigint[], taxes bigint[], totals bigint[], entries uuid[]
 ) RETURNS void LANGUAGE sql AS $$
     INSERT INTO consumer_offset SELECT * FROM unnest(partitions, offsets)
     ON CONFLICT (partition) DO UPDATE SET next_offset = excluded.next_offset;
@@ -31,10 +31,9 @@ CREATE OR REPLACE FUNCTION bill(
     WHERE a.customer_id = b.c;
     UPDATE number_series SET next_number = numbers[cardinality(numbers)] + 1;
     INSERT INTO invoice SELECT * FROM unnest(ids, customers, causes, numbers, lines, nets, taxes, totals);
-    INSERT INTO ledger_entry SELECT * FROM unnest(entries, customers, ids);
-    INSERT INTO ledger_posting
-    SELECT e, p.account, p.amount FROM unnest(entries, totals, nets, taxes) AS u (e, total, net, tax),
-        LATERAL (VALUES ('receivable', total), ('revenue', -net), ('tax_payable', -tax)) AS p (account, amount);
+    INSERT INTO ledger_entry
+    SELECT e, c, i, total, -net, -tax
+    FROM unnest(entries, customers, ids, totals, nets, taxes) AS u (e, c, i, total, net, tax);
 $$
 """
 

@@ -86,9 +86,12 @@ async def _kept(
         bill.tax,
         bill.total,
     )
-    await connection.execute("INSERT INTO ledger_entry VALUES ($1, $2, $3)", entry_id, purchase.customer_id, invoice_id)
-    await connection.executemany(
-        "INSERT INTO ledger_posting VALUES ($1, $2, $3)", [(entry_id, *posting) for posting in bill.postings]
+    await connection.execute(
+        "INSERT INTO ledger_entry VALUES ($1, $2, $3, $4, $5, $6)",
+        entry_id,
+        purchase.customer_id,
+        invoice_id,
+        *bill.postings,
     )
     return account_id, number
 

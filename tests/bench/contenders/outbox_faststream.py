@@ -130,12 +130,10 @@ async def _write_invoices(
         "totals": [bill.total for bill in bills],
     }
     await connection.execute(text(INVOICES), columns)
-    await connection.execute(
-        text(ENTRIES), {"entries": entries, "customers": columns["customers"], "ids": columns["ids"]}
-    )
-    postings = [(entry, *posting) for entry, bill in zip(entries, bills, strict=True) for posting in bill.postings]
-    owners, names, amounts = (list(column) for column in zip(*postings, strict=True))
-    await connection.execute(text(POSTINGS), {"entries": owners, "names": names, "amounts": amounts})
+    owed, earned, taxes = (list(column) for column in zip(*(bill.postings for bill in bills), strict=True))
+    postings = {"receivable": owed, "revenue": earned, "tax_payable": taxes}
+    entered = {"entries": entries, "customers": columns["customers"], "ids": columns["ids"], **postings}
+    await connection.execute(text(ENTRIES), entered)
 
 
 async def _column(connection: AsyncConnection, sql: str, **parameters: Any) -> list[Any]:
@@ -157,16 +155,15 @@ FROM (
 INVOICES = """
 INSERT INTO invoice SELECT * FROM unnest(
     CAST(:ids AS uuid[]), CAST(:customers AS uuid[]), CAST(:causes AS uuid[]), CAST(:numbers AS bigint[]),
-    CAST(:lines AS jsonb[]), CAST(:nets AS bigint[]), CAST(:taxes AS bigint[]), CAST(:totals AS bigint[])
+    CAST(:lines AS json[]), CAST(:nets AS bigint[]), CAST(:taxes AS bigint[]), CAST(:totals AS bigint[])
 )
 """
 ENTRIES = """
 INSERT INTO ledger_entry
-SELECT * FROM unnest(CAST(:entries AS uuid[]), CAST(:customers AS uuid[]), CAST(:ids AS uuid[]))
-"""
-POSTINGS = """
-INSERT INTO ledger_posting
-SELECT * FROM unnest(CAST(:entries AS uuid[]), CAST(:names AS text[]), CAST(:amounts AS bigint[]))
+SELECT * FROM unnest(
+    CAST(:entries AS uuid[]), CAST(:customers AS uuid[]), CAST(:ids AS uuid[]),
+    CAST(:receivable AS bigint[]), CAST(:revenue AS bigint[]), CAST(:tax_payable AS bigint[])
+)
 """
 
 

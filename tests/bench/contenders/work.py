@@ -30,14 +30,18 @@ CREATE TABLE invoice (
     customer_id uuid NOT NULL,
     cause_id uuid NOT NULL,
     number bigint NOT NULL,
-    lines jsonb NOT NULL,
+    lines json NOT NULL,
     net bigint NOT NULL,
     tax bigint NOT NULL,
     total bigint NOT NULL
 );
-CREATE TABLE ledger_entry (id uuid PRIMARY KEY, customer_id uuid NOT NULL, invoice_id uuid NOT NULL);
-CREATE TABLE ledger_posting (
-    entry_id uuid NOT NULL, ledger_account text NOT NULL, amount bigint NOT NULL, PRIMARY KEY (entry_id, ledger_account)
+CREATE TABLE ledger_entry (
+    id uuid PRIMARY KEY,
+    customer_id uuid NOT NULL,
+    invoice_id uuid NOT NULL,
+    receivable bigint NOT NULL,
+    revenue bigint NOT NULL,
+    tax_payable bigint NOT NULL
 );
 CREATE TABLE inbox (id text PRIMARY KEY);
 CREATE TABLE consumer_offset (partition integer PRIMARY KEY, next_offset bigint NOT NULL);
@@ -76,9 +80,9 @@ class Bill:
         return self.net + self.tax
 
     @property
-    def postings(self) -> tuple[tuple[str, int], ...]:
-        """What the invoice's entry says to the ledger; sums to zero."""
-        return ("receivable", self.total), ("revenue", -self.net), ("tax_payable", -self.tax)
+    def postings(self) -> tuple[int, int, int]:
+        """What the invoice's entry says to the ledger, receivable, revenue and tax payable; sums to zero."""
+        return self.total, -self.net, -self.tax
 
 
 def bill_of(purchase: Mapping[str, Any]) -> Bill:
