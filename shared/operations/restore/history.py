@@ -96,7 +96,7 @@ class History:
             async with self._trying():
                 await self._come_out(steps)
         except Mismatch:
-            if all(self.inputs.of_cause(step.cause_id) is None for step in steps) and await self._found(steps):
+            if len(steps) > 1 and all(self._is_timer(step) for step in steps) and await self._found(steps):
                 return
             for step in steps:
                 if not await self._found([step]):
@@ -127,7 +127,8 @@ class History:
         now, before = steps[0].now, steps[0].sequence - 1
         keys = {key for step in steps for key in step.keys} | await self._roots(steps)
         until = now - self.shift + CLOCKS_APART
-        for some in _growing(self.inputs.silent(until, keys)):
+        scheduled_by = [received for step in steps if (received := self._scheduled_by(step)) is not None]
+        for some in _growing(self.inputs.silent(until, keys, apart_from=scheduled_by)):
             await self._bring(some, now, before)
             yield
         for _ in range(TIMERS_MAX):
@@ -136,9 +137,19 @@ class History:
                 break
             await self._end(row, Retold(Due()), row["due_at"], before)
             yield
-        for some in _growing(self.inputs.silent(until)):
+        for some in _growing(self.inputs.silent(until, apart_from=scheduled_by)):
             await self._bring(some, now, before)
             yield
+
+    def _is_timer(self, step: Step) -> bool:
+        kind = self.kinds.get(step.cause_id.partition("/")[0])
+        return kind is not None and kind.perform is None and self.inputs.of_cause(step.cause_id) is None
+
+    def _scheduled_by(self, step: Step) -> Received | None:
+        """The record that led to the task that ended: it is brought in with the step itself."""
+        kind = step.cause_id.partition("/")[0]
+        found = (self.inputs.of_token(token) for _, token in _split(kind, step.cause_id)) if kind in self.kinds else ()
+        return next((each for each in found if each is not None), None)
 
     async def _roots(self, steps: Sequence[Step]) -> set[str]:
         causes = [self.inputs.of_cause(step.cause_id) for step in steps]

@@ -7,9 +7,10 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from shared.messaging.dead_letters import Raw
+from shared.messaging.dead_letters import Fault, Raw
 from shared.messaging.handlers import Handlers
 from shared.messaging.inbox import Identity
+from shared.messaging.intake import AHEAD_MAX, FROM_THE_FUTURE, ID_TAKEN
 from shared.messaging.offsets import Partition
 from shared.messaging.received import Reader, Received
 from shared.messaging.tasks import CAUSE_CHARACTERS_MAX
@@ -40,7 +41,7 @@ class Inputs:
         self._by_token: dict[str, Received] = {}
         self._dead: dict[Partition, list[int]] = defaultdict(list)
         self._stands: dict[Partition, list[tuple[int, int]]] = defaultdict(list)
-        self._identities: set[Identity] = set()
+        self._first: dict[Identity, Received] = {}
         self._gone: set[int] = set()
         self._taken: list[int] = []
         self._loud: set[int] = set()
@@ -53,30 +54,44 @@ class Inputs:
                 self._dead[partition].append(record.offset)
                 continue
             received = self._reader.read(partition, record)
-            if received is None:
-                continue
-            self._all[partition].append(received)
-            if received.message is not None and received.identity not in self._identities:
-                self._identities.add(received.identity)
-                self._by_key[received.message.key].append(received)
-                self._by_id[received.message.id].append(received)
-                self._by_token.setdefault(token_of(received.message.source, received.message.id), received)
-            elif received.message is not None:
-                self._gone.add(id(received))
+            if received is not None:
+                self._all[partition].append(received)
+                self._note(received)
+
+    def _note(self, received: Received) -> None:
+        if received.message is None:
+            return
+        if received.message.time > came_at(received) + AHEAD_MAX:
+            _is_dead(received, FROM_THE_FUTURE)
+        elif received.identity not in self._first:
+            self._first[received.identity] = received
+            self._by_key[received.message.key].append(received)
+            self._by_id[received.message.id].append(received)
+            self._by_token.setdefault(token_of(received.message.source, received.message.id), received)
+        elif self._first[received.identity].value_hash != received.value_hash:
+            _is_dead(received, ID_TAKEN)
+        else:
+            self._gone.add(id(received))
 
     @property
-    def identities(self) -> set[Identity]:
-        return self._identities
+    def identities(self) -> Collection[Identity]:
+        return self._first.keys()
 
     @property
     def ids(self) -> Collection[str]:
         return self._by_id.keys()
 
-    def forget(self, known: Collection[Identity]) -> None:
-        """What the backup's inbox knew already was a second publication."""
+    def forget(self, known: Mapping[Identity, int]) -> None:
+        """What the backup's inbox knew already, with these hashes, was a second publication."""
         for received in self._everything():
-            if received.message is not None and received.identity in known:
+            if received.message is None or received.identity not in known:
+                continue
+            if known[received.identity] == received.value_hash:
                 self._gone.add(id(received))
+            else:
+                self._by_key[received.message.key].remove(received)
+                self._by_id[received.message.id].remove(received)
+                _is_dead(received, ID_TAKEN)
 
     def mark_loud(self, cause_ids: Collection[str]) -> None:
         """What something was published of is decided in its place, and by nothing else."""
@@ -107,11 +122,23 @@ class Inputs:
             if other.record.offset < received.record.offset and self._is_silent(other)
         ]
 
-    def silent(self, until: datetime, keys: Collection[str] | None = None) -> list[Received]:
-        """What waits, came until then, and was published nothing of: under these keys, or any. The oldest first."""
+    def silent(
+        self, until: datetime, keys: Collection[str] | None = None, apart_from: Iterable[Received] = ()
+    ) -> list[Received]:
+        """What waits, came until then, and was published nothing of: under these keys, or any. The oldest first.
+
+        Without some records, and without what cannot come before them.
+        """
+        left_out = {id(each) for record in apart_from for each in (record, *self._after(record))}
         lists = (self._by_key.get(key, ()) for key in keys) if keys is not None else self._by_key.values()
         return sorted(
-            (each for some in lists for each in some if self._is_silent(each) and came_at(each) <= until), key=_order
+            (
+                each
+                for some in lists
+                for each in some
+                if self._is_silent(each) and came_at(each) <= until and id(each) not in left_out
+            ),
+            key=_order,
         )
 
     def left(self, bounds: Mapping[Partition, int]) -> list[Received]:
@@ -176,11 +203,22 @@ class Inputs:
             if other.partition == received.partition:
                 yield other
 
+    def _after(self, received: Received) -> Iterator[Received]:
+        for other in self._under(received):
+            if other.record.offset > received.record.offset:
+                yield other
+
     def _waits(self, received: Received) -> bool:
         return id(received) not in self._gone
 
     def _is_silent(self, received: Received) -> bool:
         return self._waits(received) and id(received) not in self._loud
+
+
+def _is_dead(received: Received, fault: Fault) -> None:
+    """It cannot be decided upon: what is left to do is its letter."""
+    received.unread = received.command
+    received.message, received.fault = None, fault
 
 
 def _order(received: Received) -> tuple[int, Partition, int]:

@@ -14,7 +14,6 @@ from shared.messaging.offsets import Partition
 from shared.operations.output import Failed
 from shared.schemas import envelope
 from shared.schemas.envelope import Unreadable
-from shared.schemas.registry import COMPACTED_TOPICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +143,10 @@ class Published:
         steps.sort(key=lambda step: (begins[step.now], step.now, step.sequence))
         return [list(together) for _, together in groupby(steps, key=lambda step: step.now)]
 
-    def contradicts(self, record: outbox.Record, before: int | None) -> bool:
-        """Whether a record that is not on Kafka cannot have been decided before that sequence, since something later
-        of its key is there: a key is published in order, so this would have been published first."""
-        return before is not None and self.last_of_key.get((record.topic, record.key), 0) > before
-
-    def is_compacted_away(self, record: outbox.Record) -> bool:
-        """Whether Kafka dropped a record because a later one of its key replaced it."""
-        return record.topic in COMPACTED_TOPICS and (record.topic, record.key) in self.last_of_key
+    def has_later(self, record: outbox.Record, sequence: int | None) -> bool:
+        """Whether Kafka has something of a record's key from after that sequence. A key is published in its order: what
+        was decided before and is not there was taken away by compaction, or was never decided."""
+        return sequence is not None and self.last_of_key.get((record.topic, record.key), 0) > sequence
 
 
 def _told(topic: str, record: Raw, sequence: int, event_id: str) -> Told:

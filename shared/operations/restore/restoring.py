@@ -193,12 +193,13 @@ class _Restore:
         inputs.mark_loud(causes)
         return inputs
 
-    async def _known(self, inputs: Inputs) -> set[inbox.Identity]:
+    async def _known(self, inputs: Inputs) -> dict[inbox.Identity, int]:
+        """What the backup's inbox holds of them, with the hashes of what they said."""
         identities = list(inputs.identities)
-        known: set[inbox.Identity] = set()
+        known: dict[inbox.Identity, int] = {}
         for begin in range(0, len(identities), IDENTITIES_AT_ONCE):
             some = identities[begin : begin + IDENTITIES_AT_ONCE]
-            known |= (await inbox.hashes_of(self._tx, self._service.name, some)).keys()
+            known |= await inbox.hashes_of(self._tx, self._service.name, some)
         return known
 
     async def _read(self, wanted: Mapping[Partition, tuple[int, int]]) -> AsyncIterator[tuple[Partition, list[Raw]]]:
