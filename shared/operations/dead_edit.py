@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import orjson
 import typer
 
@@ -44,8 +45,11 @@ async def edited_letter(
         raise Failed(f"it would still be poison ({received.fault.code}): {received.fault.reason}")
     number = None
     if do_it:
-        async with here.database(service.name) as connection, connection.transaction():
-            number = await dead_letter_store.edit(connection, found.letter.id, after, by)
+        async with here.database(service.name) as connection:
+            try:
+                number = await dead_letter_store.edit(connection, found.letter.id, after, by)
+            except asyncpg.UniqueViolationError:
+                raise Failed("somebody else has edited it just now: kello dead show") from None
     return {
         "id": found.letter.id,
         "done": do_it,
