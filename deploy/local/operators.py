@@ -10,8 +10,12 @@ from deploy.local.topics import PLAN
 
 
 def operators_environment(system: System) -> dict[str, str]:
-    """KELLO_KAFKA and so on (shared/operations/installation.py), with the owner's address of each database."""
+    """KELLO_KAFKA and so on (shared/operations/installation.py), with the owner's address of each database.
+
+    And where the outside is: who restores a service may have to ask a provider.
+    """
     return {
+        **system.outside.settings(),
         "KELLO_KAFKA": system.stack.kafka,
         "KELLO_DATABASES": json.dumps({name: database.owner_url for name, database in system.databases.items()}),
         "KELLO_TOPIC_PREFIX": system.prefix,

@@ -39,8 +39,8 @@ def _told(state: ServiceState, dead_run_max: int) -> Iterator[tuple[str, str]]:
         yield f"{stopped} partitions stopped after too many dead letters in a row", f"kello dead groups {name}"
     elif state.inside.pause is None and (state.waiting_seconds or 0) > LAG_SECONDS:
         yield f"the oldest record has waited for {ago(state.waiting_seconds)}", f"kello lag {name}"
-    if (left := state.letters - state.inside.letters_ended) > 0:
-        yield f"{left} dead letters wait for a decision", f"kello dead groups {name}"
+    if state.letters:
+        yield f"{state.letters} dead letters wait for a decision", f"kello dead groups {name}"
     yield from _inside(name, state.inside)
 
 

@@ -123,8 +123,7 @@ def _short(state: ServiceState) -> tuple[object, ...]:
     if inside is None:
         return ("no answer", "-", "-", "-", "-", state.letters)
     due, unknown = sum(tasks.due for tasks in inside.tasks), sum(tasks.unknown for tasks in inside.tasks)
-    letters = state.letters - inside.letters_ended
-    return (state.lag_records, ago(state.waiting_seconds), inside.outbox_rows, due, unknown, letters)
+    return (state.lag_records, ago(state.waiting_seconds), inside.outbox_rows, due, unknown, state.letters)
 
 
 def _services_table(found: Survey) -> RenderableType:
@@ -160,7 +159,7 @@ def _row(state: ServiceState) -> tuple[object, ...]:
         ago(inside.outbox_age_seconds),
         inside.outbox_blocked,
         "held" if inside.has_relay else "nobody",
-        state.letters - inside.letters_ended,
+        state.letters,
         ", ".join(f"{component} {number}" for component, number in sorted(inside.versions.items())),
     )
 
@@ -203,7 +202,7 @@ def _document(state: ServiceState) -> dict[str, Any]:
         "outbox_age_seconds": inside.outbox_age_seconds,
         "outbox_blocked_keys": inside.outbox_blocked,
         "has_relay": inside.has_relay,
-        "dead_letters": state.letters - inside.letters_ended,
+        "dead_letters": state.letters,
         "tasks": [asdict(tasks) for tasks in inside.tasks],
         "versions": inside.versions,
         "pending_migrations": inside.pending,

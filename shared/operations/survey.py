@@ -8,10 +8,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from shared.messaging import offsets
+from shared.messaging import dead_letter_store, offsets
+from shared.messaging.dead_letters import read_back
 from shared.messaging.migrate import migrations_of
 from shared.messaging.offsets import Partition, Stand
 from shared.messaging.relay import LOCK
+from shared.operations import reading
 from shared.operations.installation import Connection, Installation, Range, service_named
 from shared.operations.output import Failed
 from shared.operations.wire import members_of
@@ -20,6 +22,7 @@ from shared.schemas.envelope import moment_of
 LATE_SECONDS = 60
 """A task that is due for longer is late: nobody performs it, or its provider says "later" again and again."""
 
+LETTERS_READ_MAX = 5_000
 FIRST_RECORDS_SECONDS = 3.0
 FIRST_RECORDS_MAX = 100
 
@@ -60,7 +63,6 @@ class Inside:
     outbox_age_seconds: float | None
     outbox_blocked: int
     has_relay: bool
-    letters_ended: int
     tasks: Sequence[Tasks]
     versions: Mapping[str, int]
     pending: Sequence[str]
@@ -74,7 +76,10 @@ class Inside:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """One service. `inside` is None where its database does not answer; `error` says how."""
+    """One service. `inside` is None where its database does not answer; `error` says how.
+
+    `letters` wait for somebody: they were neither replayed nor dropped.
+    """
 
     service: str
     processes: int
@@ -117,6 +122,7 @@ async def survey(here: Installation, services: Iterable[str] = ()) -> Survey:
             name: await _lags(here, consumer, topics[name].consumed, inside, ranges)
             for name, inside in zip(names, insides, strict=True)
         }
+        letters = {name: await _letters(here, consumer, name, topics[name].dead, ranges) for name in names}
     async with here.admin() as admin:
         members = await members_of(admin, [here.physical(name) for name in names])
     states = [
@@ -124,7 +130,7 @@ async def survey(here: Installation, services: Iterable[str] = ()) -> Survey:
             service=name,
             processes=members.get(here.physical(name), 0),
             lags=lags[name],
-            letters=sum(there.end - there.begin for place, there in ranges.items() if place.topic == topics[name].dead),
+            letters=letters[name],
             published=sum(there.end for place, there in ranges.items() if place.topic in topics[name].published),
             inside=inside if isinstance(inside, Inside) else None,
             error=inside if isinstance(inside, str) else None,
@@ -167,7 +173,6 @@ async def _inside(connection: Connection, service: str) -> Inside:
             ) AS outbox_age,
             (SELECT count(*) FROM messaging.outbox_blocked) AS outbox_blocked,
             (SELECT reason FROM messaging.consumer_pause WHERE consumer_group = $1) AS pause,
-            (SELECT count(*) FROM messaging.dead_letter_end) AS letters_ended,
             EXISTS (
                 SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
                 WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
@@ -186,7 +191,6 @@ async def _inside(connection: Connection, service: str) -> Inside:
         outbox_age_seconds=row["outbox_age"],
         outbox_blocked=row["outbox_blocked"],
         has_relay=row["has_relay"],
-        letters_ended=row["letters_ended"],
         tasks=await _tasks(connection),
         versions=versions,
         pending=[str(each) for each in migrations_of(service) if each.number > versions.get(each.component, 0)],
@@ -265,6 +269,27 @@ def _lag(place: Partition, there: Range, stand: Stand | None) -> Lag:
         max(0, there.end - first),
         dead_run=stand.dead_run if stand is not None else 0,
     )
+
+
+async def _letters(
+    here: Installation, consumer: AIOKafkaConsumer, service: str, topic: str, ranges: Mapping[Partition, Range]
+) -> int:
+    """How many dead letters wait for somebody. Where there are too many to be read, those that ended count, too."""
+    stretches = {place: there for place, there in ranges.items() if place.topic == topic and there.begin < there.end}
+    written = sum(there.end - there.begin for there in stretches.values())
+    if not written or written > LETTERS_READ_MAX:
+        return written
+    ids = {
+        letter.id
+        async for _, batch in reading.records(here, consumer, stretches)
+        for record in batch
+        if (letter := read_back(record)) is not None
+    }
+    try:
+        async with here.database(service) as connection:
+            return len(ids - set(await dead_letter_store.ends_of(connection, ids)))
+    except Failed:
+        return len(ids)
 
 
 async def _timestamps(consumer: AIOKafkaConsumer, firsts: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

@@ -73,6 +73,14 @@ async def test_every_fault_is_named_with_what_to_do(
     assert (lag["topic"], lag["records"]) == ("sales.events", 3)
     assert lag["waiting_seconds"] > 0
     assert "is paused: the provider moves" in (await command("status", code=1)).out
+    await command("dead", "drop", "billing", await letter_id(command), "--reason", "a test", "--yes")
+    document = (await command("status", "billing", "--json", code=1)).document
+    assert state(document, "billing")["dead_letters"] == 0
+
+
+async def letter_id(command: Command) -> str:
+    (letter,) = (await command("dead", "list", "billing", "--json")).document
+    return str(letter["id"])
 
 
 async def block_the_outbox(kello: Kello) -> None:
