@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -64,7 +65,8 @@ def installed() -> Path:
 
 def _install() -> None:
     shutil.rmtree(STATE / "runtime", ignore_errors=True)
-    install = [find_uv(), "pip", "install", "--quiet", "--target", str(STATE / "runtime"), "--require-hashes"]
+    install = [find_uv(), "pip", "install", "--quiet", "--python", sys.executable, "--require-hashes"]
+    install += ["--target", str(STATE / "runtime")]
     _first_that_succeeds([*install, "--requirement", str(HERE / "requirements.lock")], ("--offline",), ())
     for name in LOCKS:
         shutil.copy2(HERE / name, STATE / name)
