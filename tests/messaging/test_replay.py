@@ -16,9 +16,9 @@ from shared.messaging.dead_letters import Letter, edited, read_back
 from shared.messaging.decision import Task
 from shared.messaging.offsets import Partition
 from shared.messaging.replay import Answered, Ended, HandledSince, NotReplayed, Replayable, Replayer, StillDead
-from shared.schemas import registry
+from shared.schemas import versions
 from shared.schemas.base import Event, Id, Payload
-from shared.schemas.registry import upcaster
+from shared.schemas.versions import upcaster
 from tests.messaging import probe
 from tests.messaging.probe import Added, CommandAccepted, CommandRejected, Noted
 from tests.messaging.sending import add, headers_of, totals
@@ -157,12 +157,12 @@ async def test_a_dropped_command_is_answered_and_never_replayed(kello: Kello) ->
 @pytest.fixture
 def contracts() -> Iterator[None]:
     """Contracts and upcasters that a test declares are gone with it."""
-    before, upcasters = dict(Payload.contracts), dict(registry._upcasters)
+    before, upcasters = dict(Payload.contracts), dict(versions.upcasters)
     yield
     Payload.contracts.clear()
     Payload.contracts.update(before)
-    registry._upcasters.clear()
-    registry._upcasters.update(upcasters)
+    versions.upcasters.clear()
+    versions.upcasters.update(upcasters)
 
 
 @pytest.mark.usefixtures("contracts")
