@@ -1,5 +1,6 @@
-"""Any CloudEvents client can publish to Kello and read from it: the official SDKs of Python and JavaScript do."""
+"""Others meet what was promised: CloudEvents by the official SDKs of Python and JavaScript, and the read API."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import product
@@ -16,6 +17,7 @@ from deploy.local.stack import Stack
 from shared.harness.ground import kello_on
 from shared.harness.kello import Kello
 from shared.schemas.billing import InvoiceDrafted
+from shared.schemas.publish import FOLDER
 from tests.contracts.javascript import run
 from tests.contracts.test_documents import INSTALL_SECONDS
 from tests.schemas.payloads import samples_of
@@ -76,6 +78,11 @@ async def _answers(kello: Kello, count: int) -> list[BaseCloudEvent]:
     await kello.expect(InvoiceDrafted, count=count)
     records = await kello.records("billing.events")
     return [from_kafka_event(KafkaMessage(dict(each.headers), each.key, each.value)) for each in records]
+
+
+async def test_a_running_service_tells_the_document_that_is_committed(billing: Kello) -> None:
+    status, document = await billing.get("billing", "/openapi.json", token=None)
+    assert (status, document) == (200, json.loads((FOLDER / "openapi" / "billing.json").read_text(encoding="utf-8")))
 
 
 def _attributes() -> dict[str, Any]:
