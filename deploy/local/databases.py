@@ -15,6 +15,7 @@ from shared.messaging.database import connect
 from shared.messaging.migrate import Connection, Migration, migrate, migrations_of
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+PASSWORD = re.compile(r"[A-Za-z0-9_-]{8,200}\Z")
 ADVISORY_LOCK = 0x6B656C6C6F  # "kello": one at a time creates roles and templates on a server
 
 DROPS_AT_ONCE = 8
@@ -37,12 +38,17 @@ async def create_database(admin_url: str, service: str, name: str | None = None)
     Passwords are derived from the administrator's, so that all who know that one agree without telling each other.
     """
     database = database_of(admin_url, service, name)
-    async with _admin(admin_url) as admin:
-        await _create_roles(admin, admin_url, service)
-        if not await _exists(admin, database.name):
-            await admin.execute(f'CREATE DATABASE "{database.name}" OWNER "{service}_owner"')
-        await _close_to_others(admin, database.name, service)
+    await ensure_database(database)
     return database
+
+
+async def ensure_database(database: Database) -> None:
+    """What `create_database` does, with the names and passwords that the database's URLs have."""
+    async with _admin(urlsplit(database.admin_url)._replace(path="/postgres").geturl()) as admin:
+        await _create_roles(admin, database.url, database.owner_url)
+        if not await _exists(admin, _checked(database.name)):
+            await admin.execute(f'CREATE DATABASE "{database.name}" OWNER "{database.service}_owner"')
+        await _close_to_others(admin, database.name, database.service)
 
 
 async def migrated_database(admin_url: str, service: str, name: str | None = None) -> Database:
@@ -58,7 +64,8 @@ async def template_of(admin_url: str, service: str, migrations: list[Migration] 
     state = hashlib.sha256("".join(m.sha256 for m in wanted).encode()).hexdigest()[:12]
     template = f"template_{service}_{state}"
     async with _admin(admin_url) as admin:
-        await _create_roles(admin, admin_url, service)
+        own = database_of(admin_url, service)
+        await _create_roles(admin, own.url, own.owner_url)
         if not await _exists(admin, template):
             making = f"{template}_making"  # renamed when complete, so that a half-made one is never cloned
             await admin.execute(f'DROP DATABASE IF EXISTS "{making}" WITH (FORCE)')
@@ -140,9 +147,11 @@ async def _exists(admin: Connection, name: str) -> bool:
     return bool(await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name))
 
 
-async def _create_roles(admin: Connection, admin_url: str, service: str) -> None:
-    for role in (_checked(service), f"{service}_owner"):
-        password = _password(admin_url, role)
+async def _create_roles(admin: Connection, *urls: str) -> None:
+    for url in map(urlsplit, urls):
+        role, password = _checked(url.username or ""), unquote(url.password or "")
+        if not PASSWORD.match(password):
+            raise ValueError(f"the password of {role} must be letters, digits, dashes and underscores")
         try:
             await admin.execute(f"CREATE ROLE \"{role}\" LOGIN PASSWORD '{password}'")
         except asyncpg.DuplicateObjectError:
