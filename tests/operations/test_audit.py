@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -19,8 +20,11 @@ from shared.harness.kello import Kello, RawRecord
 from shared.operations.audit.audit import Report, audit, checks_of
 from shared.operations.audit.checks import Finding
 from shared.operations.installation import Connection
-from shared.schemas.billing import RecordPayment
-from tests.journeys.people import today
+from shared.schemas.base import Payload
+from shared.schemas.billing import InvoiceIssued, PaymentReceived, RecordPayment
+from shared.schemas.customer import CustomerRegistered
+from shared.schemas.envelope import Envelope, headers
+from tests.journeys.people import CHAIRS_TOTAL, bought, registered, somewhere, today
 from tests.journeys.worlds import unseen, world_of
 from tests.operations.breaks import BREAKS, NAMED
 from tests.operations.conftest import Command
@@ -36,14 +40,12 @@ async def test_every_promise_holds_while_the_month_goes_on_and_what_breaks_one_i
 ) -> None:
     written = script("journeys", CUSTOMERS, STAFF, datetime.now(UTC))
     world = await world_of(kello)
-    reports: list[Report] = []
-    async with kello.running(*SERVICES):
-        auditing = asyncio.create_task(audited_on_and_on(world, reports))
-        try:
-            sent = await run_month(written, world, unseen(), nothing_happens, DAY_SECONDS)
-        finally:
-            auditing.cancel()
-            await asyncio.wait([auditing])
+    is_over = asyncio.Event()
+    async with kello.running(*SERVICES), asyncio.TaskGroup() as group:
+        auditing = group.create_task(audits_until(is_over, world))
+        sent = await run_month(written, world, unseen(), nothing_happens, DAY_SECONDS)
+        is_over.set()
+    reports = auditing.result()
     assert [(each.promise, each.offending) for report in reports for each in report.broken] == []
     heard = {sum(report.heard.values()) for report in reports}
     assert len(heard) >= AUDITS_IN_MOTION, f"nothing was in motion between the audits: {heard}"
@@ -62,14 +64,54 @@ async def test_every_promise_holds_while_the_month_goes_on_and_what_breaks_one_i
     assert "BROKEN" in said.out
 
 
+async def test_what_an_operator_mends_and_replays_keeps_every_promise(
+    kello: Kello, command: Command, tmp_path: Path
+) -> None:
+    customer = uuid4()
+    async with kello.running("customer", "billing"):
+        await kello.publish(registered(customer, somewhere()))
+        await kello.expect(CustomerRegistered, customer_id=customer)
+        await kello.settled()
+        abroad = bought(customer).model_copy(update={"country": "AQ"})
+        transferred = transfer(customer)
+        await kello.publish(abroad)
+        await kello.publish_raw(
+            "billing.commands", b"nobody", transferred.model_dump_json().encode(), headers_of(transferred)
+        )
+        await kello.dead_letters("billing", 2)
+        letters = {each["code"]: each["id"] for each in (await command("dead", "list", "billing", "--json")).document}
+        mended = tmp_path / "mended.json"
+        mended.write_text(abroad.model_copy(update={"country": "AT"}).model_dump_json())
+        await command("dead", "edit", "billing", letters["unknown_tax_rate"], "--payload", str(mended), "--yes")
+        await command("dead", "edit", "billing", letters["wrong-key"], "--key", str(customer), "--yes")
+        assert (await audit_of(kello)).broken == []
+        await command("dead", "replay", "billing", *letters.values(), "--although-answered", "--yes")
+        await kello.expect(InvoiceIssued, customer_id=customer, total=CHAIRS_TOTAL)
+        await kello.expect(PaymentReceived, payment_id=transferred.payment_id)
+        report = await audit_of(kello)
+    assert {each.promise: each.offending for each in report.broken} == {}
+    assert report.heard["billing"] == 3  # a profile, a purchase and a transfer
+
+
+async def audit_of(kello: Kello) -> Report:
+    return await audit((await world_of(kello)).installation, ["billing"])
+
+
+def headers_of(payload: Payload) -> list[tuple[str, bytes | None]]:
+    return [*headers(Envelope(str(uuid4()), "tests", payload.ce_type, datetime.now(UTC), payload.subject))]
+
+
 async def test_an_audit_names_the_topic_that_is_missing(kello: Kello, command: Command) -> None:
-    said = await command("audit", "billing", environment={"KELLO_TOPIC_PREFIX": "nobodys."}, code=1)
+    said = await command("audit", "billing", environment={"KELLO_TOPIC_PREFIX": "nobodys."}, code=3)
     assert "nobodys.billing.events" in said.err
 
 
-async def audited_on_and_on(world: World, reports: list[Report]) -> None:
-    while True:
+async def audits_until(is_over: asyncio.Event, world: World) -> list[Report]:
+    """One after the other."""
+    reports: list[Report] = []
+    while not is_over.is_set():
         reports.append(await audit(world.installation))
+    return reports
 
 
 async def nothing_happens(_day: int) -> None:
@@ -106,13 +148,13 @@ async def broken_rows(world: World, service: str) -> dict[str, str]:
 async def named_in_a_letter(connection: Connection, name: str) -> str:
     """A dead letter that waits in the outbox, and names somebody; gives the place of its record."""
     dead = {"id": "x", "kind": "bug", "code": "x", "reason": f"the sender was {name}.", "topic": "hr.events"}
-    headers = {f"kello_dead_{part}": text.encode() for part, text in {**dead, "partition": "2", "offset": "77"}.items()}
+    said = {f"kello_dead_{part}": text.encode() for part, text in {**dead, "partition": "2", "offset": "77"}.items()}
     await connection.execute(
         """
         INSERT INTO messaging.outbox (event_id, topic, headers)
         SELECT 'x', consumer_group || '.dead-letters', $1 FROM messaging.consumer_offset LIMIT 1
         """,
-        ormsgpack.packb(list(headers.items())),
+        ormsgpack.packb(list(said.items())),
     )
     return "hr.events/2/77"
 
@@ -210,15 +252,15 @@ async def wait_in_outbox(
     connection: Connection, record: RawRecord, value: bytes | None = None, **changed: bytes
 ) -> None:
     """A record that was published, once more in the outbox, with some headers changed."""
-    headers = {**dict(record.headers), **changed}
-    topic = "billing.dead-letters" if "kello_dead_id" in headers else "billing.events"
+    said = {**dict(record.headers), **changed}
+    topic = "billing.dead-letters" if "kello_dead_id" in said else "billing.events"
     await connection.execute(
         "INSERT INTO messaging.outbox (event_id, topic, key, value, headers) VALUES ($1, $2, $3, $4, $5)",
-        (headers.get("ce_id") or b"").decode("utf-8", "replace"),
+        (said.get("ce_id") or b"").decode("utf-8", "replace"),
         topic,
         record.key,
         record.value if value is None else value,
-        ormsgpack.packb(list(headers.items())),
+        ormsgpack.packb(list(said.items())),
     )
 
 

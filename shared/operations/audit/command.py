@@ -11,7 +11,9 @@ from shared.operations.audit.checks import Finding
 from shared.operations.installation import installation
 from shared.operations.output import Json
 
-Services = Annotated[list[str] | None, typer.Argument(help="Only these services.", show_default=False)]
+Services = Annotated[
+    list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Only these services.", show_default=False)
+]
 AtRest = Annotated[
     bool, typer.Option("--at-rest", help="Ask also what holds only when there is nothing left to do: no lag, no task.")
 ]
@@ -23,7 +25,7 @@ def audit_command(services: Services = None, at_rest: AtRest = False, as_json: J
     Every service is seen at one snapshot and compared with exactly the records that belong to it, so traffic is no
     excuse: what is named is broken. Reads everything that the topics hold. Exit code 1 where a promise does not hold.
 
-    Example: kello audit billing
+    kello audit billing
     """
     report = output.run(audit(installation(), services or (), at_rest=at_rest))
     rows = [(each.service, _mark(each), each.promise, _offending(each)) for each in report.findings]

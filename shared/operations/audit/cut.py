@@ -16,7 +16,7 @@ from shared.messaging.topics import partitions_of
 from shared.operations.audit.records import lying
 from shared.operations.audit.view import STATEMENT_SECONDS, View
 from shared.operations.installation import Installation, service_named
-from shared.operations.output import Failed
+from shared.operations.output import NOT_ANSWERING, Failed
 
 READ_RECORDS = 4_000
 WAIT_MILLISECONDS = 500
@@ -69,7 +69,7 @@ class _Log:
         found = await partitions_of(self._installation.kafka_servers, list(physical))
         missing = sorted(physical.keys() - found.keys())
         if missing:
-            raise Failed(f"Kafka has no topic {', '.join(missing)}: see `kello topics check`")
+            raise Failed(f"Kafka has no topic {', '.join(missing)}: see `kello topics check`", NOT_ANSWERING)
         self._places = {
             Partition(physical[each.topic], each.partition): each for parts in found.values() for each in parts
         }

@@ -10,9 +10,13 @@ ANSWERED_ONCE = Check(
     WITH asked AS (
         SELECT id, min(type) AS type, sum(least) AS least, sum(most) AS most FROM (
             SELECT id, type, 1, 1 FROM heard WHERE NOT is_dead AND type IN (SELECT command FROM answer)
-            UNION ALL -- what cannot be read is answered, too; and once more when it was replayed
-            SELECT id, type, CASE WHEN kind = 'poison' AND code <> 'id-taken' THEN 1 ELSE 0 END, 2 FROM letter
-            WHERE type IN (SELECT command FROM answer) AND topic LIKE '%.commands' AND code <> 'wrong-topic'
+            UNION ALL -- what cannot be read is answered, too; so is what is dropped, and what is replayed is heard
+            SELECT id, type, rejected, rejected + CASE WHEN outcome = 'replayed' AND NOT is_heard THEN 1 ELSE 0 END
+            FROM put_aside CROSS JOIN LATERAL (SELECT CASE
+                WHEN kind = 'poison' AND code NOT IN ('id-taken', 'unknown-type', 'wrong-topic') THEN 1
+                WHEN kind = 'bug' AND outcome = 'dropped' THEN 1 ELSE 0 END
+            ) AS answered (rejected)
+            WHERE type IN (SELECT command FROM answer)
         ) AS record (id, type, least, most)
         GROUP BY id
     ), told AS (

@@ -35,6 +35,16 @@ CREATE TEMPORARY TABLE letter (
     digest bigint NOT NULL
 );
 
+-- What was replayed in place of a letter's record, where somebody had mended it.
+CREATE TEMPORARY TABLE mended (LIKE record);
+
+-- Dead letters with what became of them. `is_heard`: it was replayed, and what was replayed is still known.
+CREATE TEMPORARY VIEW put_aside AS
+SELECT letter.*, e.outcome, coalesce(e.outcome = 'replayed' AND (e.edit_number IS NULL OR EXISTS (
+        SELECT FROM mended AS m WHERE (m.topic, m.partition, m.at) = (letter.topic, letter.partition, letter.at)
+    )), false) AS is_heard
+FROM letter LEFT JOIN messaging.dead_letter_end AS e USING (letter_id);
+
 -- What Kafka says of the partitions of these topics.
 CREATE TEMPORARY TABLE log (
     topic text NOT NULL,
@@ -64,7 +74,7 @@ CREATE TEMPORARY TABLE heard (
     version bigint,
     key text NOT NULL,
     said jsonb NOT NULL,
-    is_dead boolean NOT NULL            -- put aside, and perhaps replayed
+    is_dead boolean NOT NULL            -- put aside; or replayed after an edit that was forgotten since
 );
 
 -- What the service has published or committed to publish, once for each event.

@@ -62,9 +62,7 @@ class View:
         """What was added is in the tables."""
         for table, rows, columns in (("record", self._rows, Row._fields), ("letter", self._letters, Letter._fields)):
             if rows:
-                await self.connection.copy_records_to_table(
-                    table, columns=columns, records=rows, schema_name="pg_temp", timeout=COPIED_SECONDS
-                )
+                await self._copy(table, columns, rows)
                 rows.clear()
 
     async def freeze(self) -> dict[Partition, int]:
@@ -98,7 +96,7 @@ class View:
     async def sort(self, log: Sequence[tuple[Any, ...]]) -> None:
         """What was heard and what was said, as of the snapshot. `log` are rows of the table of that name."""
         await self.flush()
-        await self.connection.copy_records_to_table("log", records=log, schema_name="pg_temp", timeout=COPIED_SECONDS)
+        await self._copy("log", None, log)
         await self.connection.execute(
             """
             INSERT INTO whole
@@ -107,6 +105,7 @@ class View:
             sorted(COMPACTED_TOPICS),
         )
         await self._forget_later_letters()
+        await self._add_mended()
         await self._sort_heard()
         await self._sort_said()
         await self.connection.execute("ANALYZE heard, said, letter")
@@ -128,18 +127,45 @@ class View:
             self.letters_topic,
         )
 
+    async def _add_mended(self) -> None:
+        """What was replayed of letters that somebody had mended, in the places of their records."""
+        cursor = self.connection.cursor(
+            """
+            SELECT DISTINCT ON (l.letter_id) l.topic, l.partition, l.at, edit.key, edit.value, edit.headers
+            FROM letter AS l
+            JOIN messaging.dead_letter_end AS e ON e.letter_id = l.letter_id AND e.outcome = 'replayed'
+            JOIN messaging.dead_letter_edit AS edit
+                ON edit.letter_id = e.letter_id AND edit.number = e.edit_number AND edit.headers IS NOT NULL
+            """,
+            prefetch=BUFFER_ROWS,
+        )
+        rows = [
+            row_of(Lying(row["topic"], row["partition"], row["at"], row["key"], row["value"], unpacked(row["headers"])))
+            async for row in cursor
+        ]
+        await self._copy("mended", Row._fields, rows)
+
     async def _sort_heard(self) -> None:
         await self.connection.execute(
             """
             INSERT INTO heard
             SELECT DISTINCT ON (r.source, r.id)
-                r.topic, r.source, r.id, r.type, r.version, r.key, r.said, l.at IS NOT NULL
-            FROM record AS r
+                r.topic, r.source, r.id, r.type, r.version, r.key, r.said, coalesce(NOT l.is_heard, false)
+            FROM (
+                SELECT * FROM record
+                WHERE NOT EXISTS (
+                    SELECT FROM mended AS m
+                    WHERE m.topic = record.topic AND m.partition = record.partition AND m.at = record.at
+                )
+                UNION ALL
+                SELECT * FROM mended
+            ) AS r
             JOIN messaging.consumer_offset AS o ON o.topic = r.topic AND o.partition = r.partition
-            LEFT JOIN (SELECT DISTINCT topic, partition, at FROM letter) AS l
-                ON l.topic = r.topic AND l.partition = r.partition AND l.at = r.at
+            LEFT JOIN (
+                SELECT topic, partition, at, bool_or(is_heard) AS is_heard FROM put_aside GROUP BY topic, partition, at
+            ) AS l ON l.topic = r.topic AND l.partition = r.partition AND l.at = r.at
             WHERE o.consumer_group = $1 AND r.at < o.next_offset AND r.type = ANY ($2::text[])
-            ORDER BY r.source, r.id, l.at IS NOT NULL, r.topic, r.partition, r.at
+            ORDER BY r.source, r.id, coalesce(NOT l.is_heard, false), r.topic, r.partition, r.at
             """,
             self.service.name,
             sorted({name_of(ce_type) for ce_type in self.service.handlers.types}),
@@ -158,4 +184,9 @@ class View:
             ORDER BY r.id, r.partition = -1, r.partition, r.at
             """,
             self.service.name,
+        )
+
+    async def _copy(self, table: str, columns: Sequence[str] | None, rows: Sequence[tuple[Any, ...]]) -> None:
+        await self.connection.copy_records_to_table(
+            table, columns=columns, records=rows, schema_name="pg_temp", timeout=COPIED_SECONDS
         )

@@ -15,7 +15,9 @@ from shared.operations.trace.facts import Fact
 from shared.operations.trace.search import Story, story_of
 from shared.operations.trace.tree import Line, tree_of
 
-Id = Annotated[str, typer.Argument(help="A correlation id, a customer, an employee, a run, an event or a thing.")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="A correlation id, a customer, an employee, a run, an event or a thing.")
+]
 Hours = Annotated[float | None, typer.Option("--hours", min=0.01, help="Only what was published in the last hours.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many facts are told at most.")]
 
