@@ -39,7 +39,10 @@ async def test_where_a_service_goes_on_is_an_operators_word(kello: Kello, comman
     where = ["offsets", "reset", "billing", "sales.events", str(place["partition"])]
     await command(*where, "4", "--yes", code=1)
     await command(*where[:4], "99", "0", "--yes", code=1)
-    assert "would move billing from 3 to 1" in (await command(*where, "1")).out
+    document = (await command(*where, "1", "--json")).document
+    assert [(move["from"], move["to"], document["done"]) for move in document["moves"]] == [(3, 1, False)]
+    document = (await command(*where[:4], "--json")).document
+    assert {move["to"] for move in document["moves"]} == {0}
     await command(*where, "1", "--yes")
     (lag,) = (await command("lag", "billing", "--json")).document
     assert lag["records"] == 2
