@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from shared.harness.kello import Kello, service_named
 from shared.operations.__main__ import app
 from shared.schemas.customer import ProfileErased
-from shared.schemas.hr import AdvanceGranted, EmployeeChanged
+from shared.schemas.hr import AdvanceGranted, EmployeeChanged, OvertimeRecordedV1
 from shared.schemas.payroll import PayrollReportGenerated
 from shared.schemas.registry import VERSION_HEADER
 from tests.billing.orders import known_customer, letters_of, profile
@@ -46,6 +46,14 @@ async def test_every_copy_comes_out_the_same_and_is_mended_where_it_is_not(kello
             AdvanceGranted(
                 employee_id=employee, version=3, advance_id=uuid4(), amount=10_00, granted_on=date(2026, 1, 2)
             ),
+            OvertimeRecordedV1(
+                employee_id=employee,
+                version=4,
+                overtime_id=uuid4(),
+                worked_on=date(2026, 1, 7),
+                minutes=60,
+                rate_percent=150,
+            ),
         )
         await kello.settled()
         await kello.publish(bought(customer, "tok_ok"), bought(customer))
@@ -60,10 +68,13 @@ async def test_every_copy_comes_out_the_same_and_is_mended_where_it_is_not(kello
             ids = {str(id_) for each in report["differences"] for id_ in each["key"].values()}
             assert set(broken[service, projection]) <= ids
             assert (report["swapped_rows"], report["left"]) == (len(report["differences"]), 0)
+            assert sum(table["settled"] for table in report["tables"]) == (projection == "staff")
         assert "no difference" in (await command("replay", "customer", "timeline")).out
         assert await outside(kello) == said, "nobody was mailed or paid, and no event was published"
         (advance,) = await kello.rows("payroll", "SELECT amount, deducted FROM advance")
         assert (advance["amount"], advance["deducted"]) == (10_00, 10_00), "what is our own stays"
+        (overtime,) = await kello.rows("payroll", "SELECT minutes FROM overtime WHERE payslip_id IS NOT NULL")
+        assert overtime["minutes"] == 61, "what was paid stays as it was paid"
 
 
 async def break_the_copies(kello: Kello, customer: UUID, employee: UUID) -> dict[tuple[str, str], list[str]]:
@@ -76,6 +87,7 @@ async def break_the_copies(kello: Kello, customer: UUID, employee: UUID) -> dict
     await kello.rows("customer", "UPDATE salary_payment SET status = 'calculated'")
     await kello.rows("payroll", "DELETE FROM salary")
     await kello.rows("payroll", "UPDATE advance SET granted_on = '2000-01-01', deducted = amount")
+    await kello.rows("payroll", "UPDATE overtime SET minutes = 61")
     payslips = await kello.rows("payroll", "SELECT id FROM payslip")
     accounts = await kello.rows("billing", "SELECT id FROM account")
     return {
