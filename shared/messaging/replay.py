@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from shared.messaging import dead_letter_store, inbox, outbox
 from shared.messaging.database import ACQUIRE_TIMEOUT_SECONDS, Pool, Tx, is_the_data, is_transient
 from shared.messaging.dead_letter_store import Edit, End
@@ -26,6 +28,9 @@ REBUILD_LOCK = 0x6B656C6C70
 
 NEVER_ANSWERED = frozenset({ID_TAKEN.code, "unknown-type", "wrong-topic"})
 """Codes of poison that nobody was told of, though its record can be read as a command now."""
+
+RUN_AGAIN = (*CONFLICTS, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""What the running service and a replay may do to each other."""
 
 DROPPED = Fault("bug", "dropped", "it met a fault of ours and was given up: send another command if it is still wanted")
 """What the sender of a command is told that an operator drops."""
@@ -157,11 +162,10 @@ class Replayer:
                 return work.effect
             except NotReplayed:
                 raise
-            except CONFLICTS as error:
-                tries += 1
-                if tries > CONFLICT_TRIES_MAX:
-                    raise StillDead(_fault_of(error)) from error
             except Exception as error:
+                tries += 1
+                if isinstance(error, RUN_AGAIN) and tries <= CONFLICT_TRIES_MAX:
+                    continue
                 if is_transient(error):
                     raise
                 raise StillDead(_fault_of(error)) from error

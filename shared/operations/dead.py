@@ -318,7 +318,7 @@ def _outcome_lines(outcome: Outcome, *, is_rehearsal: bool) -> list[str]:
         lines.append(f"  since then {outcome.handled_since_count}{more} of its key were handled:")
         lines += [f"    {e.time:%Y-%m-%d %H:%M:%S} {e.type} {e.id}" for e in outcome.handled_since]
     if outcome.earlier_letters:
-        lines.append(f"  before it died, of its key: {', '.join(outcome.earlier_letters)}")
+        lines.append(f"  earlier letters of its key wait, too: {', '.join(outcome.earlier_letters)}")
     if outcome.why is not None:
         return [*lines, f"  not replayed: {outcome.why}"]
     assert outcome.effect is not None  # noqa: S101 - there is one where nothing stands against it
