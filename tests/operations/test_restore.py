@@ -211,6 +211,29 @@ async def test_an_event_that_does_not_come_out_again_changes_nothing(
     assert not await numbers_of(kello)
 
 
+async def test_a_letter_that_was_replayed_since_is_not_replayed_again(
+    kello: Kello, command: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    async with kello.running("billing"):
+        customer = await known_customer(kello)
+        await kello.publish(purchase(customer, country="US"))
+        await kello.dead_letters("billing", 1)
+        await kello.rows("billing", "INSERT INTO tax_rate VALUES ('US', 'standard', '2000-01-01', 0)")
+        await kello.settled()
+        backup = await backup_of(kello, "billing", tmp_path)
+        await command("dead", "replay", "billing", "--kind", "refused", "--yes")
+        await kello.expect(InvoiceIssued, customer_id=customer)
+        await kello.settled()
+    await backup.bring_back()
+    await command("restore", "billing", "--yes", environment=environment)
+    async with kello.running("billing"):
+        await kello.settled()
+        again = await command("dead", "replay", "billing", "--kind", "refused", "--yes", code=1)
+        assert "no letter of these waits" in again.err
+    assert len(await kello.events(InvoiceIssued)) == len(await numbers_of(kello)) == 1
+    await assert_the_books_are_right(kello)
+
+
 async def test_a_database_that_was_written_to_since_it_came_back_is_refused(
     kello: Kello, command: Command, environment: dict[str, str], tmp_path: Path
 ) -> None:

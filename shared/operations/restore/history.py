@@ -5,29 +5,30 @@ refreshed, a mail that was ordered) is brought in when something published canno
 to it by name, what was before it under its key, and then what else could have changed its outcome, the oldest first.
 """
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic import ValidationError
 
-from shared.messaging import task_store
+from shared.messaging import dead_letter_store
 from shared.messaging.database import Conflict, Row, Tx, is_the_data
-from shared.messaging.decision import Due, Message
+from shared.messaging.dead_letter_store import End
+from shared.messaging.decision import Due
 from shared.messaging.offsets import Partition
 from shared.messaging.received import Received
 from shared.messaging.retold import NotRetold, Retell, Retold
-from shared.messaging.task_store import Claimed
-from shared.messaging.tasks import Ended as EndedCall
-from shared.messaging.tasks import TaskCall, TaskKind, message_of
+from shared.messaging.tasks import TaskCall, TaskKind
 from shared.operations.output import Failed
 from shared.operations.restore.again import Again, Case, Ended, Mismatch
 from shared.operations.restore.inputs import Inputs, came_at, token_of
+from shared.operations.restore.outcomes import beginnings, message_id, outcome_of, readings
 from shared.operations.restore.published import Step, Told
 from shared.schemas import registry
 from shared.schemas.base import Payload
@@ -38,6 +39,8 @@ CLOCKS_APART = timedelta(seconds=5)
 ONE_BY_ONE = 8
 TIMERS_MAX = 1000
 CALLS_GUESSED_MAX = 16
+BY = "kello restore"
+"""Who ended a letter, where whoever did was lost with the database."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,8 @@ class History:
     done: Done = field(default_factory=Done)
     _loud: dict[Partition, dict[int, int]] = field(default_factory=dict)
     """By offset: the sequence of what was published of a record."""
+    _followers: dict[Partition, tuple[Sequence[int], Sequence[int]]] = field(default_factory=dict)
+    """Those offsets in their order, and the lowest sequence from each on."""
     _ahead: Counter[str] = field(default_factory=Counter)
     """Tasks whose end was published and is still to come, by every beginning of their messages' ids."""
 
@@ -72,14 +77,15 @@ class History:
         """Raises Failed where something on Kafka cannot come out of what this database and Kafka hold."""
         for steps in transactions:
             for step in steps:
-                self._ahead.update(_beginnings(step.cause_id))
+                self._ahead.update(beginnings(step.cause_id))
         for steps in transactions:
             await self._transaction(steps)
             for step in steps:
-                self._ahead.subtract(_beginnings(step.cause_id))
+                self._ahead.subtract(beginnings(step.cause_id))
 
     async def take_in_the_rest(self, bounds: Mapping[Partition, int]) -> None:
         """What was taken in below these offsets and led to nothing that was published."""
+        self._followers = {partition: _followers(loud) for partition, loud in self._loud.items()}
         for chunk in _chunks(self.inputs.left(bounds)):
             try:
                 await self._take_in(chunk, self._moment(came_at(chunk[-1])))
@@ -148,7 +154,9 @@ class History:
     def _scheduled_by(self, step: Step) -> Received | None:
         """The record that led to the task that ended: it is brought in with the step itself."""
         kind = step.cause_id.partition("/")[0]
-        found = (self.inputs.of_token(token) for _, token in _split(kind, step.cause_id)) if kind in self.kinds else ()
+        found = (
+            (self.inputs.of_token(token) for _, token in readings(kind, step.cause_id)) if kind in self.kinds else ()
+        )
         return next((each for each in found if each is not None), None)
 
     async def _roots(self, steps: Sequence[Step]) -> set[str]:
@@ -179,7 +187,10 @@ class History:
                 self.done.told.update(told.type for told in case.step.records)
             if isinstance(case.cause, Received):
                 self.done.taken_in += 1
-                if case.step is not None:
+                letter_id = self.inputs.replayed_letter(case.cause)
+                if letter_id is not None:
+                    await dead_letter_store.end(self.tx, End(letter_id, "replayed", BY))
+                elif case.step is not None:
                     self._loud.setdefault(case.cause.partition, {})[case.cause.record.offset] = case.step.sequence
             else:
                 self.done.ended[case.cause.kind] += 1
@@ -194,8 +205,8 @@ class History:
                 _cannot(
                     str(step),
                     "its cause is not among the records since the backup. If this database was written to after it "
-                    "came back, bring the backup back once more; if a dead letter was replayed, or retention took the "
-                    "record, a later backup is needed",
+                    "came back, bring the backup back once more; if a dead letter was edited and replayed, or "
+                    "retention took the record, a later backup is needed",
                 )
             )
         row = await self._task_of(kind.kind, step)
@@ -205,7 +216,7 @@ class History:
 
     async def _task_of(self, kind: str, step: Step) -> Row:
         """The task that ended, as it was scheduled; what scheduled it is brought in first. Raises Mismatch."""
-        places = _split(kind, step.cause_id)
+        places = readings(kind, step.cause_id)
         for _ in range(TIMERS_MAX):
             row = await self._row(kind, [key for key, _ in places])
             if row is not None:
@@ -223,12 +234,12 @@ class History:
                 return True
         for row in await self._waiting(step.now):
             kind = self.kinds[row["kind"]]
-            if kind.perform is None and token_of(*_message_id(row, row["attempts"] + 1)) in tokens:
+            if kind.perform is None and token_of(*message_id(row, row["attempts"] + 1)) in tokens:
                 await self._end(row, Retold(Due()), row["due_at"], step.sequence - 1)
                 return True
             if kind.perform is not None and row["root"] in step.keys:
                 for attempts in range(1, CALLS_GUESSED_MAX):
-                    if token_of(*_message_id(row, attempts)) in tokens:
+                    if token_of(*message_id(row, attempts)) in tokens:
                         call = TaskCall(row["kind"], row["key"], attempts, self._idempotency_key(row))
                         retold = await self._retold(kind, row, call, ())
                         await self._end(row, retold, step.now, step.sequence - 1)
@@ -242,14 +253,14 @@ class History:
         )
         retold = Retold(Due()) if kind.perform is None else await self._retold(kind, row, call, step.records)
         at = datetime.fromtimestamp((UUID(step.records[0].event_id).int >> 80) / 1000, UTC)
-        message = _message(row, kind, retold, at, int(attempts), int(reconciliations))
+        message = outcome_of(row, kind, retold, at, int(attempts), int(reconciliations))
         message.id = step.cause_id
         return Ended(row["kind"], row["key"], message)
 
     async def _end(self, row: Row, retold: Retold, at: datetime, before: int) -> None:
         """A task ends, and nothing was published of it."""
         kind = self.kinds[row["kind"]]
-        message = _message(row, kind, retold, at, row["attempts"] + 1, 0)
+        message = outcome_of(row, kind, retold, at, row["attempts"] + 1, 0)
         await self._decide([Case(Ended(row["kind"], row["key"], message), None, before)], at)
 
     async def _retold(self, kind: TaskKind[Any], row: Row, call: TaskCall, told: Sequence[Told]) -> Retold:
@@ -312,8 +323,9 @@ class History:
 
     def _before(self, received: Received) -> int | None:
         """The last sequence before which a record was certainly decided: what follows it in its partition says so."""
-        after = [n for offset, n in self._loud.get(received.partition, {}).items() if offset > received.record.offset]
-        return min(after) - 1 if after else None
+        offsets, sequences = self._followers.get(received.partition, ((), ()))
+        n = bisect(offsets, received.record.offset)
+        return sequences[n] - 1 if n < len(sequences) else None
 
     def _moment(self, real: datetime) -> datetime:
         """Business time."""
@@ -332,33 +344,10 @@ class History:
             raise
 
 
-def _message(
-    row: Row, kind: TaskKind[Any], retold: Retold, at: datetime, attempts: int, reconciliations: int
-) -> Message[Any]:
-    claimed = Claimed(
-        row["kind"], row["key"], row["root"], row["payload"], False, attempts, reconciliations, uuid4(),
-        row["cause_source"], row["cause_id"], row["correlation_id"], row["traceparent"], at,
-    )  # fmt: skip
-    settled = task_store.Settled(claimed.kind, claimed.key, claimed.lease, "done")
-    return message_of(EndedCall(claimed, settled, kind.payload.model_validate_json(row["payload"]), retold.result))
-
-
-def _message_id(row: Row, attempts: int) -> tuple[str, str]:
-    """Source and id of the message that tells of a task's end."""
-    cause = token_of(row["cause_source"], row["cause_id"])
-    return f"task/{row['kind']}", f"{row['kind']}/{row['key']}/{cause}/{attempts}.0"
-
-
-def _split(kind: str, cause_id: str) -> list[tuple[str, str]]:
-    """Every way to read the id of an outcome's message, `kind/key/cause/calls`, as key and cause: both may hold a /."""
-    parts = cause_id.removeprefix(f"{kind}/").rpartition("/")[0].split("/")
-    return [("/".join(parts[:n]), "/".join(parts[n:])) for n in range(1, len(parts))]
-
-
-def _beginnings(cause_id: str) -> Iterator[str]:
-    parts = cause_id.split("/")
-    for n in range(2, len(parts)):
-        yield "/".join(parts[:n])
+def _followers(loud: Mapping[int, int]) -> tuple[Sequence[int], Sequence[int]]:
+    offsets = sorted(loud)
+    lowest = list(accumulate((loud[offset] for offset in reversed(offsets)), min))
+    return offsets, lowest[::-1]
 
 
 def _chunks(received: Sequence[Received]) -> Iterator[list[Received]]:

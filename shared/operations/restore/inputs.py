@@ -7,7 +7,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from shared.messaging.dead_letters import Fault, Raw
+from shared.messaging.dead_letters import Fault, Letter, Raw
 from shared.messaging.handlers import Handlers
 from shared.messaging.inbox import Identity
 from shared.messaging.intake import AHEAD_MAX, FROM_THE_FUTURE, ID_TAKEN
@@ -42,6 +42,8 @@ class Inputs:
         self._dead: dict[Partition, list[int]] = defaultdict(list)
         self._stands: dict[Partition, list[tuple[int, int]]] = defaultdict(list)
         self._first: dict[Identity, Received] = {}
+        self._replayed: dict[int, str] = {}
+        self._kept: list[Received] = []
         self._gone: set[int] = set()
         self._taken: list[int] = []
         self._loud: set[int] = set()
@@ -57,6 +59,18 @@ class Inputs:
             if received is not None:
                 self._all[partition].append(received)
                 self._note(received)
+
+    def add_letter(self, letter: Letter) -> None:
+        """A dead letter that was replayed: its record is decided where something was published of it."""
+        received = self._reader.read(letter.place, letter.record)
+        if received is not None and received.message is not None:
+            self._by_id[received.message.id].append(received)
+            self._replayed[id(received)] = letter.id
+            self._kept.append(received)
+
+    def replayed_letter(self, received: Received) -> str | None:
+        """The id of the letter that a record was, if it was one."""
+        return self._replayed.get(id(received))
 
     def _note(self, received: Received) -> None:
         if received.message is None:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from shared.messaging import dead_letters, outbox
 from shared.messaging.adoption import SEQUENCE_HEADER, Acknowledged, event_id_of, row_id_of
-from shared.messaging.dead_letters import Raw
+from shared.messaging.dead_letters import Letter, Raw
 from shared.messaging.decision import Ids
 from shared.messaging.offsets import Partition
 from shared.operations.output import Failed
@@ -73,6 +73,7 @@ class Published:
     """Rows of the backup's outbox that were published after it."""
     last_of_key: dict[tuple[str, bytes | None], int] = field(default_factory=dict)
     _answers_to_poison: set[str] = field(default_factory=set)
+    _answers_to_drops: dict[str, str] = field(default_factory=dict)
     _sequences: set[int] = field(default_factory=set)
 
     def add(self, partition: Partition, records: Iterable[Raw], acknowledged_id: int) -> None:
@@ -109,18 +110,27 @@ class Published:
         self.last_of_key[topic, record.key] = max(self.last_of_key.get((topic, record.key), 0), sequence)
         if letter is not None:
             self.letters[letter.place, letter.record.offset] = letter.id
-            self._note_answer(letter)
+            self.note_answer(letter, is_new=True)
         elif event_id not in self.told:
             self.told[event_id] = _told(topic, record, sequence, event_id)
 
-    def _note_answer(self, letter: dead_letters.Letter) -> None:
-        """A command that is poison is answered, too, under an id that follows from its place."""
+    def note_answer(self, letter: Letter, *, is_new: bool) -> None:
+        """A command that is poison, or was dropped, is answered under an id that follows from its place: such an answer
+        has no decision. Where the letter was not written with it, somebody has dropped the letter."""
         try:
             head, _ = envelope.read(letter.record.headers, letter.record.value)
         except Unreadable:
             return
         place = f"{letter.place.topic}/{letter.place.partition}/{letter.record.offset}"
-        self._answers_to_poison.add(str(Ids(self.service, "poison", place, head.time).next()))
+        answer = str(Ids(self.service, "poison", place, head.time).next())
+        self._answers_to_poison.add(answer)
+        if not is_new or letter.fault.kind != "poison":
+            self._answers_to_drops[answer] = letter.id
+
+    @property
+    def dropped(self) -> list[str]:
+        """The letters that somebody dropped since the backup, as far as their senders were told."""
+        return [letter_id for answer, letter_id in self._answers_to_drops.items() if answer in self.told]
 
     @property
     def is_empty(self) -> bool:

@@ -1,7 +1,7 @@
 """The whole of a restore: what to read from Kafka, one transaction, and where everything stands at its end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -9,9 +9,10 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from shared.messaging import adoption, inbox
+from shared.messaging import adoption, dead_letter_store, inbox
 from shared.messaging.adoption import Acknowledged
 from shared.messaging.database import Tx
+from shared.messaging.dead_letter_store import End
 from shared.messaging.dead_letters import Raw
 from shared.messaging.offsets import Partition, Stands, all_stands
 from shared.messaging.relay import LOCK
@@ -19,9 +20,10 @@ from shared.messaging.retold import Retell
 from shared.messaging.service import Service
 from shared.messaging.tasks import TaskKind
 from shared.operations.installation import CALL_SECONDS, Connection, Installation
+from shared.operations.letters import letters_of
 from shared.operations.output import Failed
 from shared.operations.restore.again import Again
-from shared.operations.restore.history import Done, History
+from shared.operations.restore.history import BY, Done, History
 from shared.operations.restore.inputs import Inputs
 from shared.operations.restore.published import Published, Step, by_type
 
@@ -103,6 +105,7 @@ class _Restore:
             return Report(self._service.name, False, keep)
         steps = published.transactions()
         inputs = await self._inputs(published, steps, stands, taken_in)
+        steps = published.transactions()  # without the answers to letters that were dropped, which are known by now
         await self._number_rows_from(published.highest + 1)
         done = await self._come_again(published, inputs, steps, taken_in)
         await self._set_stands(inputs, {**taken_in, **_higher(inputs.reached(), taken_in)}, stands)
@@ -123,6 +126,8 @@ class _Restore:
         history = History(self._tx, Again(self._service, published), inputs, self._kinds, self._retell, shift)
         await history.come_again(steps)
         await history.take_in_the_rest({**taken_in, **_higher(inputs.reached(), taken_in)})
+        for letter_id in published.dropped:
+            await dead_letter_store.end(self._tx, End(letter_id, "dropped", BY, reason="its sender was told so"))
         return history.done
 
     # Kafka
@@ -189,9 +194,17 @@ class _Restore:
             rest = {place: (middle, ranges[place].end) for place, middle in middles.items()}
             async for place, records in self._read(rest):
                 inputs.add(place, records)
+        await self._add_letters(published, inputs, missing - set(inputs.ids))
         inputs.forget(await self._known(inputs))
         inputs.mark_loud(causes)
         return inputs
+
+    async def _add_letters(self, published: Published, inputs: Inputs, missing: Collection[str]) -> None:
+        """What was published of letters that somebody replayed or dropped since the backup."""
+        for found in await letters_of(self._installed, self._service.name) if missing else ():
+            if found.letter.event_id in missing and found.end is None:
+                published.note_answer(found.letter, is_new=False)
+                inputs.add_letter(found.letter)
 
     async def _known(self, inputs: Inputs) -> dict[inbox.Identity, int]:
         """What the backup's inbox holds of them, with the hashes of what they said."""
