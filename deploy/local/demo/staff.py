@@ -17,6 +17,7 @@ from shared.schemas.hr import (
     EmployeeHired,
     EmployeeTerminated,
     OvertimeRecorded,
+    OvertimeRecordedV1,
     SalaryChanged,
 )
 from shared.schemas.standards import Channel
@@ -123,8 +124,11 @@ def _has_a_career(employee: Employee, begin: datetime, month: date) -> None:
         days = {"starts_on": month.replace(day=6), "ends_on": month.replace(day=10)}
         employee.hears(AbsenceRecorded, at, absence_id=new_id(at, employee.rng), kind=kind, **days)
     if number % 3 == 2:
-        worked = {"worked_on": month.replace(day=21), "minutes": 135, "rate_basis_points": 15_000}
-        employee.hears(OvertimeRecorded, at, overtime_id=new_id(at, employee.rng), **worked)
+        worked = {"overtime_id": new_id(at, employee.rng), "worked_on": month.replace(day=21), "minutes": 135}
+        if number % 2:  # not all of HR writes the new version yet
+            employee.hears(OvertimeRecordedV1, at, rate_percent=150, **worked)
+        else:
+            employee.hears(OvertimeRecorded, at, rate_basis_points=13_750, **worked)
     if number % 7 == 5:
         given = {"amount": 45_000, "granted_on": month.replace(day=5)}
         employee.hears(AdvanceGranted, at, advance_id=new_id(at, employee.rng), **given)
