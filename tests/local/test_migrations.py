@@ -1,5 +1,6 @@
 """Migrations: applied once, in order, recorded, and refused when one that was applied is not what it was."""
 
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,7 @@ THIRD = Migration("billing", 2, "more", "ALTER TABLE account ADD COLUMN name tex
 
 @pytest.fixture
 async def empty(stack: Stack) -> AsyncIterator[Database]:
-    name = "test_migrations"
-    await drop_databases(stack.postgres, [name])
+    name = f"test_migrations_{secrets.token_hex(4)}"  # tests run side by side on one server
     yield await create_database(stack.postgres, "billing", name)
     await drop_databases(stack.postgres, [name])
 
