@@ -19,6 +19,7 @@ from shared.harness.kello import Kello
 from shared.schemas.billing import InvoiceDrafted
 from shared.schemas.publish import FOLDER
 from tests.contracts.javascript import run
+from tests.contracts.strict import strict
 from tests.contracts.test_documents import INSTALL_SECONDS
 from tests.schemas.payloads import samples_of
 
@@ -78,6 +79,12 @@ async def _answers(kello: Kello, count: int) -> list[BaseCloudEvent]:
     await kello.expect(InvoiceDrafted, count=count)
     records = await kello.records("billing.events")
     return [from_kafka_event(KafkaMessage(dict(each.headers), each.key, each.value)) for each in records]
+
+
+async def test_a_service_that_a_test_runs_gets_what_it_declares_alone(billing: Kello) -> None:
+    (process,) = billing.processes["billing"]
+    (decide,) = process.service.handlers.of_type(PURCHASE)
+    assert decide.__module__ == process.service.load.__module__ == strict.__module__
 
 
 async def test_a_running_service_tells_the_document_that_is_committed(billing: Kello) -> None:

