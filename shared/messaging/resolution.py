@@ -77,7 +77,7 @@ class _Resolution:
     async def open(self, tx: Tx) -> Opened:
         claimed = await _claim_unknown(tx, self._kind, self._key)
         if claimed is None:
-            raise NotResolved(f"the task {self._kind} {self._key} is not unknown, or just being asked about: try again")
+            raise NotResolved(f"there is no task {self._kind} {self._key} whose outcome is unknown")
         self._settled = Settled(self._kind, self._key, claimed.lease, "done")
         message = message_of(Ended(claimed, self._settled, self._payload(claimed), self._result))
         self.effect.message, self.effect.now = message, claimed.now
@@ -112,13 +112,16 @@ class _Resolution:
 
 
 async def _claim_unknown(tx: Tx, kind: str, key: str) -> Claimed | None:
-    """The task under a lease of ours; None where it is not there, or not unknown, or a process asks about it."""
+    """The task under a lease of ours; None where it is not there, or not unknown.
+
+    Whoever asks about it just now loses its lease, and its answer with it.
+    """
     row = await tx.fetchrow(
         """
         UPDATE messaging.task
         SET state = 'asking', reconciliations = reconciliations + 1, lease = gen_random_uuid(),
             lease_until = clock_timestamp() + make_interval(secs => $3)
-        WHERE kind = $1 AND key = $2 AND state = 'unknown'
+        WHERE kind = $1 AND key = $2 AND state IN ('unknown', 'asking')
         RETURNING kind, key, root, payload, true AS is_asking, attempts, reconciliations, lease, cause_source,
             cause_id, correlation_id, traceparent, messaging.kello_now() AS now
         """,

@@ -36,8 +36,8 @@ def list_(
 ) -> None:
     """A service's tasks: what they wait for, how often they were tried, and why they are not done.
 
-    What was started and not settled is unknown: its provider is asked by the idempotency key. Exit code 1 where there
-    is none.
+    What was started and not settled is unknown: its provider is asked by the idempotency key, and while that goes on
+    the state is asking. Exit code 1 where there is none.
 
     kello tasks list billing --state unknown
     """
@@ -128,7 +128,8 @@ async def _listed(
                 CASE WHEN state = 'waiting' AND due_at < messaging.kello_now()
                     THEN extract(epoch FROM messaging.kello_now() - due_at)::float8 END AS late_seconds
             FROM messaging.task
-            WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR state = $2)
+            WHERE ($1::text IS NULL OR kind = $1)
+                AND ($2::text IS NULL OR state = $2 OR ($2 = 'unknown' AND state = 'asking'))
                 AND (NOT $3 OR (
                     state = 'waiting' AND due_at <= messaging.kello_now() - make_interval(secs => $6)
                 ))
@@ -151,7 +152,7 @@ async def _retry(here: Installation, service: str, kind: str, key: str | None, *
             """
             SELECT key FROM messaging.task
             WHERE kind = $1 AND ($2::text IS NULL OR key = $2)
-                AND (state = 'unknown' OR state = 'waiting' AND attempts > 0)
+                AND (state IN ('unknown', 'asking') OR state = 'waiting' AND attempts > 0)
             ORDER BY key
             FOR UPDATE
             """,
@@ -166,7 +167,7 @@ async def _retry(here: Installation, service: str, kind: str, key: str | None, *
                 """
                 UPDATE messaging.task
                 SET due_at = CASE state WHEN 'waiting' THEN messaging.kello_now() ELSE clock_timestamp() END
-                WHERE kind = $1 AND key = ANY ($2::text[])
+                WHERE kind = $1 AND key = ANY ($2::text[]) AND state <> 'asking'
                 """,
                 kind,
                 keys,
@@ -177,12 +178,13 @@ async def _retry(here: Installation, service: str, kind: str, key: str | None, *
 async def _not_done(here: Installation, service: str, kind: str, key: str, *, do_it: bool) -> None:
     async with here.database(service) as connection, connection.transaction():
         if not await _is_unknown(connection, kind, key):
-            raise Failed(f"the task {kind} {key} is not unknown, or just being asked about: try again")
+            raise Failed(f"there is no task {kind} {key} whose outcome is unknown: kello tasks list {service}")
         if do_it:
             await connection.execute(
                 """
                 UPDATE messaging.task
-                SET state = 'waiting', due_at = messaging.kello_now(), last_reason = 'an operator says: not done'
+                SET state = 'waiting', due_at = messaging.kello_now(), lease = NULL, lease_until = NULL,
+                    last_reason = 'an operator says: not done'
                 WHERE kind = $1 AND key = $2
                 """,
                 kind,
@@ -192,7 +194,11 @@ async def _not_done(here: Installation, service: str, kind: str, key: str, *, do
 
 async def _is_unknown(connection: Connection, kind: str, key: str) -> bool:
     row = await connection.fetchrow(
-        "SELECT FROM messaging.task WHERE kind = $1 AND key = $2 AND state = 'unknown' FOR UPDATE", kind, key
+        """
+        SELECT FROM messaging.task WHERE kind = $1 AND key = $2 AND state IN ('unknown', 'asking') FOR UPDATE
+        """,
+        kind,
+        key,
     )
     return row is not None
 
