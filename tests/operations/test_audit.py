@@ -91,6 +91,12 @@ async def test_what_an_operator_mends_and_replays_keeps_every_promise(
         report = await audit_of(kello)
     assert {each.promise: each.offending for each in report.broken} == {}
     assert report.heard["billing"] == 3  # a profile, a purchase and a transfer
+    await kello.publish(
+        bought(customer)
+    )  # which nobody reads: a lag is no broken promise, unless all should be at rest
+    assert (await audit_of(kello)).broken == []
+    said = await command("audit", "billing", "--at-rest", "--json", code=1)
+    assert [each["name"] for each in said.document["findings"] if not each["holds"]] == ["offsets-at-the-ends"]
 
 
 async def audit_of(kello: Kello) -> Report:

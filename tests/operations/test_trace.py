@@ -8,7 +8,9 @@ from shared.harness.kello import Kello
 from shared.schemas.billing import InvoiceIssued, PaymentReceived
 from shared.schemas.customer import CustomerRegistered, OpenTicket, ResolveTicket, TicketResolved
 from shared.schemas.notify import NotificationSent
-from tests.journeys.people import bought, registered, somewhere
+from shared.schemas.payroll import ApprovePayrollRun
+from tests.journeys.people import bought, hired, registered, somewhere
+from tests.journeys.test_salaries import calculated
 from tests.operations.conftest import Command
 
 SERVICES = ("customer", "billing", "notify")
@@ -60,6 +62,22 @@ async def test_a_story_is_told_by_what_led_to_what_whatever_it_is_asked_by(kello
     assert "put aside by billing" in said.out
     cut = (await command("trace", str(customer), "--limit", "3", "--json")).document
     assert cut["more"]
+
+
+async def test_an_employees_story_names_the_run_that_it_is_part_of(kello: Kello, command: Command) -> None:
+    employee, mailbox = uuid4(), somewhere()
+    async with kello.running("payroll", "notify"):
+        await kello.publish(hired(employee, mailbox, "care", "tok_ok"))
+        run = await calculated(kello, "care", employee)
+        await kello.publish(ApprovePayrollRun(run_id=run, issued_by="lead"))
+        await kello.expect(NotificationSent, recipient_id=employee, template="salary-paid")
+    story = (await command("trace", str(employee), "--json")).document
+    (started,) = [each for each in story["story"] if each["what"] == "kello.payroll.start-payroll-run.v1"]
+    assert started["key"] == str(run)
+    child(child(started, "task calculate-payslips"), "kello.payroll.payslip-calculated.v1")
+    (approved,) = [each for each in story["story"] if each["what"] == "kello.payroll.approve-payroll-run.v1"]
+    paid = child(child(approved, "task pay-salary"), "kello.payroll.salary-paid.v1")
+    child(child(paid, "task send-email"), "kello.notify.notification-sent.v1")
 
 
 async def test_what_waits_in_an_outbox_is_part_of_the_story(kello: Kello, command: Command) -> None:

@@ -68,16 +68,25 @@ def fact_of(
     )
 
 
-def outcome_of(cause: str) -> Fact | None:
-    """The task that ended under this id (`<kind>/<key>/<cause>/<attempts>.<asked>`), or None: it is no task's."""
-    kind, _, rest = cause.partition("/")
+def outcome_behind(fact: Fact) -> Fact | None:
+    """The task that the fact names as its cause (`<kind>/<key>/<cause>/<attempts>.<asked>`), or None: it was none."""
+    kind, _, rest = fact.cause.partition("/")
     rest, _, turn = rest.rpartition("/")
     key, _, its_cause = rest.rpartition("/")
     attempts, _, asked = turn.partition(".")
     if not (key and its_cause and attempts.isdigit() and asked.isdigit()):
         return None
     more = f"{attempts} attempts" + (f", asked {asked} times" if asked != "0" else "")
-    return Fact("outcome", cause, f"task {kind}", about=key, source=f"task/{kind}", cause=its_cause, more=more)
+    return Fact(
+        "outcome",
+        fact.cause,
+        f"task {kind}",
+        about=key,
+        source=f"task/{kind}",
+        correlation=fact.correlation,
+        cause=its_cause,
+        more=more,
+    )
 
 
 def name_in_outcomes(fact: Fact) -> str:

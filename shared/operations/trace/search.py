@@ -10,7 +10,7 @@ from shared.messaging.offsets import Partition
 from shared.messaging.outbox import unpacked
 from shared.operations.installation import Connection, Installation, Range, service_named
 from shared.operations.reading import records
-from shared.operations.trace.facts import STRUCTURED, Fact, fact_of, outcome_of, published_at
+from shared.operations.trace.facts import STRUCTURED, Fact, fact_of, outcome_behind, published_at
 
 CORRELATIONS_MAX = 50
 """So many correlation ids are followed at most."""
@@ -160,7 +160,7 @@ def _mentions(key: bytes | None, headers: Iterable[tuple[str, bytes | None]], wo
 
 
 def _causes_elsewhere(facts: Collection[Fact]) -> set[str]:
-    """Ids of causes that are told under another key or correlation: of facts, and of the tasks that led to them."""
-    outcomes = [outcome for fact in facts if (outcome := outcome_of(fact.cause)) is not None]
-    causes = {fact.cause for fact in facts if fact.cause and outcome_of(fact.cause) is None}
-    return (causes | {outcome.cause for outcome in outcomes}) - {fact.id for fact in facts}
+    """Ids of causes that are told under another key: of facts, of the tasks that led to them, and the first of all."""
+    outcomes = {fact.cause: outcome for fact in facts if (outcome := outcome_behind(fact)) is not None}
+    causes = {fact.cause for fact in (*facts, *outcomes.values())} - outcomes.keys()
+    return (causes | {fact.correlation for fact in facts}) - {fact.id for fact in facts} - {""}
