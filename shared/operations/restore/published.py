@@ -72,6 +72,8 @@ class Published:
     sent_rows: set[int] = field(default_factory=set)
     """Rows of the backup's outbox that were published after it."""
     last_of_key: dict[tuple[str, bytes | None], int] = field(default_factory=dict)
+    last_timestamp: int = 0
+    """When Kafka got the last of them, in milliseconds."""
     _answers_to_poison: set[str] = field(default_factory=set)
     _answers_to_drops: dict[str, str] = field(default_factory=dict)
     _sequences: set[int] = field(default_factory=set)
@@ -107,6 +109,7 @@ class Published:
             self.sent_rows.add(sequence)
             return
         self._sequences.add(sequence)
+        self.last_timestamp = max(self.last_timestamp, record.timestamp)
         self.last_of_key[topic, record.key] = max(self.last_of_key.get((topic, record.key), 0), sequence)
         if letter is not None:
             self.letters[letter.place, letter.record.offset] = letter.id

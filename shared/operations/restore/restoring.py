@@ -19,7 +19,7 @@ from shared.messaging.relay import LOCK
 from shared.messaging.retold import Retell
 from shared.messaging.service import Service
 from shared.messaging.tasks import TaskKind
-from shared.operations.installation import CALL_SECONDS, Connection, Installation
+from shared.operations.installation import CALL_SECONDS, Connection, Installation, Range
 from shared.operations.letters import letters_of
 from shared.operations.output import Failed
 from shared.operations.restore.again import Again
@@ -31,6 +31,8 @@ STATEMENT_SECONDS = 300.0
 READ_RECORDS = 5000
 POLL_MILLISECONDS = 500
 IDENTITIES_AT_ONCE = 10_000
+CLOCKS_APART_MILLISECONDS = 5000
+"""Brokers' clocks may differ by so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ class _Restore:
         stands: Stands,
         taken_in: Mapping[Partition, int],
     ) -> Inputs:
-        """What was taken in since the backup: all that Kafka was told of, and on to the last cause of an event."""
+        """What was taken in since the backup: all that Kafka was told of, and all that came before the last event."""
         ranges = await self._installed.ranges(self._service.consumes)
         begins: dict[Partition, int] = {}
         for place, range_ in ranges.items():
@@ -181,19 +183,13 @@ class _Restore:
                     f"stood at {begins[place]}: retention took what {self._service.name} had decided on since, or the "
                     "topic was recreated. Bring back a later backup"
                 )
+        told_by = await self._offsets_at(ranges, published.last_timestamp + CLOCKS_APART_MILLISECONDS)
         inputs = Inputs(self._service.handlers, published.letters.keys())
-        middles = {place: max(begin, taken_in.get(place, 0)) for place, begin in begins.items()}
-        async for place, records in self._read({place: (begins[place], middle) for place, middle in middles.items()}):
+        wanted = {place: (begin, max(taken_in.get(place, 0), told_by[place])) for place, begin in begins.items()}
+        async for place, records in self._read(wanted):
             inputs.add(place, records)
         causes = {step.cause_id for together in steps for step in together}
-        missing = {cause for cause in causes if cause.partition("/")[0] not in self._kinds} - set(inputs.ids)
-        dead_ends = dict.fromkeys(begins, 0)
-        for place, offset in published.letters:
-            dead_ends[place] = max(dead_ends.get(place, 0), offset + 1)
-        if missing or any(dead_ends[place] > middle for place, middle in middles.items()):
-            rest = {place: (middle, ranges[place].end) for place, middle in middles.items()}
-            async for place, records in self._read(rest):
-                inputs.add(place, records)
+        missing = {cause for cause in causes if cause.partition("/")[0] not in self._kinds}
         await self._add_letters(published, inputs, missing - set(inputs.ids))
         inputs.forget(await self._known(inputs))
         inputs.mark_loud(causes)
@@ -214,6 +210,16 @@ class _Restore:
             some = identities[begin : begin + IDENTITIES_AT_ONCE]
             known |= await inbox.hashes_of(self._tx, self._service.name, some)
         return known
+
+    async def _offsets_at(self, ranges: Mapping[Partition, Range], timestamp: int) -> dict[Partition, int]:
+        """The first offset of each partition that came later than that, in milliseconds; else its end."""
+        places = {TopicPartition(self._installed.physical(place.topic), place.partition): place for place in ranges}
+        async with self._installed.consumer() as consumer, asyncio.timeout(CALL_SECONDS):
+            found = await consumer.offsets_for_times(dict.fromkeys(places, timestamp))
+        return {
+            place: at.offset if (at := found.get(physical)) is not None else ranges[place].end
+            for physical, place in places.items()
+        }
 
     async def _read(self, wanted: Mapping[Partition, tuple[int, int]]) -> AsyncIterator[tuple[Partition, list[Raw]]]:
         """The records of each partition from one offset up to another."""
