@@ -59,8 +59,11 @@ class Topic(BaseModel):
             "message.timestamp.type": "LogAppendTime",
             "retention.ms": str(-1 if self.retention is None else int(self.retention.total_seconds() * 1000)),
         }
-        if self.compacted:  # an erased person is gone from the log within a week, the tombstone stays for slow readers
-            settings |= {"max.compaction.lag.ms": _days(7), "segment.ms": _days(1), "delete.retention.ms": _days(30)}
+        if self.compacted:
+            # A reader whose database comes back from a backup of the last days reads every record as it was then; an
+            # erased person is gone from the log within a week; the tombstone stays for slow readers.
+            settings |= {"min.compaction.lag.ms": _days(3), "max.compaction.lag.ms": _days(7)}
+            settings |= {"segment.ms": _days(1), "delete.retention.ms": _days(30)}
         return settings
 
 
