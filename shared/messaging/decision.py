@@ -10,6 +10,8 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from shared.schemas.base import Event
+from shared.schemas.immutable import immutable
+from shared.schemas.uuids import uuid_of
 
 P_co = TypeVar("P_co", covariant=True)
 
@@ -83,10 +85,10 @@ class Ids:
     def next(self) -> UUID:
         digest = blake2b(self._seed + self._ordinal.to_bytes(4, "big"), digest_size=10).digest()
         self._ordinal += 1
-        return UUID(int=self._head | int.from_bytes(digest, "big") & FREE_BITS)
+        return uuid_of((self._head | int.from_bytes(digest, "big") & FREE_BITS).to_bytes(16, "big"))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Task:
     """Something to do at a time: a call to the outside, or a timer. (kind, key) is its identity.
 
@@ -102,7 +104,7 @@ class Task:
     due_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Cancel:
     """Takes a waiting task back. One that was started, or whose outcome is unknown, stays."""
 
@@ -110,7 +112,7 @@ class Cancel:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Decision:
     """What follows from one message: rows that are new or changed, events to publish, tasks to schedule."""
 
@@ -122,21 +124,21 @@ class Decision:
 NOTHING = Decision()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Unknown:
     """The call may or may not have had its effect: nobody answered. Reconciliation will ask."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Exhausted:
     """The provider could not be reached, or said "later", as often as the task's policy allows. Nothing was done."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Due:
     """A timer's moment has come."""
 
@@ -145,7 +147,7 @@ R_co = TypeVar("R_co", covariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Outcome(Generic[T_co, R_co]):
     """What came of a task: the payload of the message that its decision gets.
 

@@ -56,7 +56,7 @@ def record_of(payload: Payload, source: str, cause: Message[object], now: dateti
         causation_id=cause.id,
         traceparent=cause.traceparent,
     )
-    value = payload.__pydantic_serializer__.to_json(payload)
+    value = payload.to_json()
     if len(value) > VALUE_BYTES_MAX:
         raise Oversized(f"a {payload.ce_type} has {len(value)} bytes and may have {VALUE_BYTES_MAX}")
     return Record.of(event_id, payload.topic, payload.kafka_key.encode(), value, headers(envelope))

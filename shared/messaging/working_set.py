@@ -2,15 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from shared.messaging.decision import Entity
+from shared.schemas.immutable import immutable
 
 E = TypeVar("E", bound=Entity)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Changed(Generic[E]):
     """A row that was loaded and is different now: save guards its write by `before.version` where it has one."""
 

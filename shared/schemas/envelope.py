@@ -7,12 +7,13 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import orjson
+
+from shared.schemas.immutable import immutable
 
 TEXT_MAX = 255
 """Characters in an id, a source, a type, a subject."""
@@ -38,7 +39,7 @@ class Unreadable(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Envelope:
     """What a record says about itself. (source, id) identifies the event; `time` is the moment of the fact, in UTC.
 

@@ -1,6 +1,6 @@
 """Customers as billing knows them, and their accounts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -8,10 +8,11 @@ from uuid import UUID
 from shared.messaging.decision import Ids, Refused
 from shared.schemas.billing import AccountBalanceChanged, AccountOpened, BillTo
 from shared.schemas.customer import CustomerProfile, ProfileErased
+from shared.schemas.immutable import immutable
 from shared.schemas.money import AMOUNT_MAX
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Customer:
     """The root of all that is billed to somebody, and a copy of what is printed on an invoice.
 
@@ -37,7 +38,7 @@ class Customer:
         return self.id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Account:
     """What a customer owes, or has in credit, in one currency. `version` counts the account's events."""
 

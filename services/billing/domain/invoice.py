@@ -1,6 +1,6 @@
 """Invoices: drafted, issued with a gapless number, paid."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -20,6 +20,7 @@ from shared.schemas.billing import (
     InvoicePaid,
     IssueInvoice,
 )
+from shared.schemas.immutable import immutable
 from shared.schemas.sales import BookingConfirmed, PurchaseRecorded
 
 CauseKind: TypeAlias = Literal["purchase", "booking", "command"]
@@ -28,7 +29,7 @@ Order: TypeAlias = PurchaseRecorded | BookingConfirmed | IssueInvoice
 """What somebody wants billed."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Bill:
     """What is charged, and why. Fixed from the beginning: tax is that of the day on which it was ordered."""
 
@@ -46,7 +47,7 @@ class Bill:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Issue:
     """What is settled when an invoice is issued, and never changes after."""
 
@@ -61,7 +62,7 @@ class Issue:
     bill_to: BillTo
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Invoice:
     """A bill on its way: a draft in its place of the customer's queue until it has an `issue`. Amounts in minor units.
 
@@ -97,7 +98,7 @@ class Invoice:
         return issue.issued_on, issue.legal_entity, issue.year, issue.lane, issue.number
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Books:
     """Where an invoice is entered: who bills whom, on which account, and in which series.
 
@@ -110,7 +111,7 @@ class Books:
     series: Series
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Issued:
     """What follows from issuing: the invoice, the account and the series after it, and everything to write and tell."""
 

@@ -1,9 +1,10 @@
 """The ledger: double entry. Every movement of money is an entry whose postings sum to zero."""
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
+
+from shared.schemas.immutable import immutable
 
 EntryKind: TypeAlias = Literal["invoice", "payment", "credit_used"]
 
@@ -21,7 +22,7 @@ class Postings(NamedTuple):
     customer_credit: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Entry:
     """One movement on one customer's account. Append-only: it is never changed, only followed by others."""
 
@@ -44,7 +45,7 @@ class Entry:
         return self.customer_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Allocation:
     """The part of a payment (or of credit, where `payment_id` is None) that pays an invoice."""
 

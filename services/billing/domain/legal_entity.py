@@ -1,12 +1,12 @@
 """Who bills: its calendar, its terms and its gapless numbers."""
 
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from shared.schemas.immutable import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable(frozen=True, slots=True)
 class LegalEntity:
     """The company in whose name invoices are issued."""
 
@@ -14,7 +14,10 @@ class LegalEntity:
     """Short, and part of every invoice number."""
     zone: ZoneInfo
     lanes: int
-    """How many series of numbers run side by side in a year. One, unless a measurement asks for more."""
+    """How many series of numbers run side by side in a year. One, unless a measurement asks for more.
+
+    With as many as the topics have partitions, no two processes ever wait for each other's numbers.
+    """
     payment_terms_days: int
 
     def business_day(self, moment: datetime) -> date:
@@ -24,12 +27,12 @@ class LegalEntity:
     def due_on(self, issued_on: date) -> date:
         return issued_on + timedelta(days=self.payment_terms_days)
 
-    def series_of(self, customer_id: UUID, year: int) -> tuple[str, int, int]:
-        """The key of the series that a customer's invoices of a year are numbered in."""
-        return self.code, year, customer_id.int % self.lanes
+    def series_of(self, partition: int, year: int) -> tuple[str, int, int]:
+        """The key of the series that invoices of a year are numbered in: what one process reads shares its lanes."""
+        return self.code, year, partition % self.lanes
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Series:
     """A gapless series of invoice numbers: a root of its own, locked after the customers."""
 

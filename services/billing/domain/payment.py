@@ -1,7 +1,7 @@
 """Payments: transfers that are recorded, collections through the gateway, and what they pay."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -15,6 +15,7 @@ from shared.messaging.decision import Decision, Entity, Ids, Refused, Task
 from shared.schemas import billing as told
 from shared.schemas.base import Event
 from shared.schemas.billing import CollectPayment, PaymentFailed, PaymentReceived, PaymentUnknown, RecordPayment
+from shared.schemas.immutable import immutable
 
 CAPTURE_PAYMENT = "capture-payment"
 """The kind of task that collects through the gateway."""
@@ -41,21 +42,21 @@ class CapturePayment(BaseModel):
     """The invoice's number, as the payer will read it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Captured:
     """The gateway took the money. `reference` is its own name for it."""
 
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Declined:
     """The gateway did not take the money, and will not for this payment."""
 
     code: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Payment:
     """A customer's money: expected from the gateway (pending, unknown), here (received), or not to come (failed).
 

@@ -2,16 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
+
+from pydantic import TypeAdapter
 
 from shared.messaging.decision import Refused
 from shared.schemas.billing import InvoiceLine
+from shared.schemas.immutable import immutable
 from shared.schemas.money import rate_of, rate_within
 from shared.schemas.sales import Line
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TaxRate:
     """What a country takes on a class of goods from a day on, in basis points."""
 
@@ -28,11 +30,17 @@ class TaxRates:
         self._newest_first: defaultdict[tuple[str, str], list[TaxRate]] = defaultdict(list)
         for rate in sorted(rates, key=lambda rate: rate.valid_from, reverse=True):
             self._newest_first[rate.country, rate.tax_class].append(rate)
+        self._asked: dict[tuple[str, str, date], int] = {}
 
     def basis_points(self, country: str, tax_class: str, on: date) -> int:
         """The rate of that day. Refused (`unknown_tax_rate`) where none is known."""
+        known = self._asked.get((country, tax_class, on))
+        return self._looked_up(country, tax_class, on) if known is None else known
+
+    def _looked_up(self, country: str, tax_class: str, on: date) -> int:
         for rate in self._newest_first.get((country, tax_class), ()):
             if rate.valid_from <= on:
+                self._asked[country, tax_class, on] = rate.basis_points
                 return rate.basis_points
         raise Refused(
             "unknown_tax_rate",
@@ -45,16 +53,22 @@ def taxed(
 ) -> tuple[InvoiceLine, ...]:
     """The lines with their tax, each rounded half-even to the unit. Refused where a rate is not known."""
     return tuple(
-        _taxed(line, rates.basis_points(country, line.tax_class, on), prices_include_tax=prices_include_tax)
-        for line in lines
+        [
+            _taxed(line, rates.basis_points(country, line.tax_class, on), prices_include_tax=prices_include_tax)
+            for line in lines
+        ]
     )
+
+
+_invoice_line = TypeAdapter(InvoiceLine).validator.validate_python
+"""Validates as the model does; a batch asks three thousand times."""
 
 
 def _taxed(line: Line, basis_points: int, *, prices_include_tax: bool) -> InvoiceLine:
     amount = line.amount
     tax = rate_within(amount, basis_points) if prices_include_tax else rate_of(amount, basis_points)
     net = amount - tax if prices_include_tax else amount
-    return InvoiceLine.model_validate(
+    made: InvoiceLine = _invoice_line(
         {
             "sku": line.sku,
             "description": line.description,
@@ -67,3 +81,4 @@ def _taxed(line: Line, basis_points: int, *, prices_include_tax: bool) -> Invoic
             "gross": net + tax,
         }
     )
+    return made

@@ -3,7 +3,7 @@
 Each has an id that its sender chose: the same again is accepted and changes nothing, another under that id is refused.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -12,9 +12,10 @@ from shared.messaging.decision import NOTHING, Decision, Refused
 from shared.schemas import customer as schemas
 from shared.schemas.base import Event
 from shared.schemas.customer import Direction, FeedbackKind, InteractionKind
+from shared.schemas.immutable import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Note:
     id: UUID
     customer_id: UUID
@@ -32,7 +33,7 @@ class Note:
         return self.customer_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Interaction:
     id: UUID
     customer_id: UUID
@@ -52,7 +53,7 @@ class Interaction:
         return self.customer_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Feedback:
     """`score` is 1 to 5 for csat, 0 to 10 for nps."""
 

@@ -1,7 +1,6 @@
 """A customer with all that belongs to it, and what customer.profiles tells of that."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -16,12 +15,13 @@ from shared.schemas.customer import (
     LegalBasis,
     ProfileAddress,
 )
+from shared.schemas.immutable import immutable
 from shared.schemas.standards import Channel
 
 E = TypeVar("E", bound=Entity)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Customer:
     """Somebody who is registered. `version` counts the events of customer/{id}."""
 
@@ -50,7 +50,7 @@ class Customer:
         return self.id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ContactPoint:
     """Where a customer can be reached. Once removed it has no value any more, and its id is not used again."""
 
@@ -72,7 +72,7 @@ class ContactPoint:
         return self.customer_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Tag:
     """A tag that a customer has, or had."""
 
@@ -91,7 +91,7 @@ class Tag:
         return self.customer_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Consent:
     """What a customer said about a purpose at one time. Never changed: the highest version of a purpose counts.
 
@@ -118,7 +118,7 @@ class Consent:
         return self.customer_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Profile:
     """A customer and what belongs to it, as one message finds it."""
 

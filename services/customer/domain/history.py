@@ -5,12 +5,13 @@ comes out the same. Facts about somebody not registered yet are kept in the same
 customer to show them for.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from shared.schemas.billing import AccountBalanceChanged, InvoiceIssued, InvoicePaid, PaymentFailed, PaymentReceived
+from shared.schemas.immutable import immutable
 from shared.schemas.notify import (
     NotificationEvent,
     NotificationFailed,
@@ -28,7 +29,7 @@ Told: TypeAlias = Trade | NotificationEvent
 """What makes an entry of the timeline."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TimelineEntry:
     """One fact of somebody's history. `reference` is the id of the thing it is about: one entry per kind and thing.
 
@@ -56,7 +57,7 @@ class TimelineEntry:
         return self.party_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class AccountBalance:
     """What billing said last of an account, in minor units."""
 
@@ -77,7 +78,7 @@ class AccountBalance:
         return self.customer_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class PaidTotal:
     """The sum of the payments received from a customer in one currency, in minor units."""
 

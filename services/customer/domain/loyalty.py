@@ -1,7 +1,6 @@
 """Loyalty: points from payments, by a rule that is data. The history is the truth, the balance its sum."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -9,13 +8,14 @@ from uuid import UUID
 from shared.messaging.decision import NOTHING, Decision
 from shared.schemas.billing import PaymentReceived
 from shared.schemas.customer import LoyaltyCause, LoyaltyPointsEarned
+from shared.schemas.immutable import immutable
 from shared.schemas.money import exponent
 
 BALANCE_MAX = 10**15
 """More points than that nobody collects (LoyaltyPointsEarned)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class LoyaltyRule:
     """`points` for each full `major_units` of a payment, whatever its currency."""
 
@@ -27,7 +27,7 @@ class LoyaltyRule:
 RULE: Final = LoyaltyRule(version=1, points=1, major_units=1)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class LoyaltyEntry:
     """Points that one payment earned. Never changed, but for this: without a version they wait for a registration.
 
@@ -50,7 +50,7 @@ class LoyaltyEntry:
         return self.customer_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class LoyaltyAccount:
     """A customer's balance: the sum of the entries that have a version, and how many those are."""
 

@@ -1,15 +1,15 @@
 """The root: one row per Kafka key, whose lock guards everything that is kept about that customer or employee."""
 
-from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
 from shared.messaging.decision import Decision
+from shared.schemas.immutable import immutable
 
 PartyKind = Literal["unknown", "customer", "employee"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Party:
     """Somebody whom messages are about.
 

@@ -3,7 +3,7 @@
 Care knows employees by id alone: who they are stands on hr.events, which this service does not read.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -11,13 +11,14 @@ from uuid import UUID
 from services.customer.domain import tickets
 from services.customer.domain.tickets import Ticket
 from shared.messaging.decision import NOTHING, Decision, Ids
+from shared.schemas.immutable import immutable
 from shared.schemas.payroll import PayslipCalculated, SalaryPaid, SalaryPaymentFailed, SalaryPaymentUnknown
 
 SalaryStatus = Literal["calculated", "unknown", "paid", "failed"]
 Told: TypeAlias = PayslipCalculated | SalaryPaid | SalaryPaymentFailed | SalaryPaymentUnknown
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class SalaryPayment:
     """A copy of what payroll said last of a payslip; amounts in minor units."""
 

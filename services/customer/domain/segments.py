@@ -6,7 +6,7 @@ with the next such message.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -16,26 +16,27 @@ from services.customer.domain.history import PaidTotal
 from services.customer.domain.loyalty import LoyaltyAccount
 from shared.messaging.decision import Decision, Entity
 from shared.schemas.customer import SegmentEntered, SegmentExited
+from shared.schemas.immutable import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class IsActive:
     """The customer was not deactivated."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class IsTagged:
     tag: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class HasPoints:
     """At least so many loyalty points."""
 
     points: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class HasPaid:
     """At least so much in one currency, in its minor units. Currencies are never added."""
 
@@ -43,17 +44,17 @@ class HasPaid:
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Not:
     rule: "Rule"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class All:
     rules: "tuple[Rule, ...]"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Any:
     rules: "tuple[Rule, ...]"
 
@@ -61,7 +62,7 @@ class Any:
 Rule: TypeAlias = IsActive | IsTagged | HasPoints | HasPaid | Not | All | Any
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Segment:
     code: str
     version: int
@@ -83,7 +84,7 @@ VIP: Final = Segment(
 SEGMENTS: Final = (VIP,)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Facts:
     """What a rule may ask of a customer."""
 
@@ -113,7 +114,7 @@ class Facts:
         return facts
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Membership:
     """Whether a customer is in a segment. `version` counts the events of segment/{customer_id}/{segment}."""
 

@@ -4,7 +4,7 @@ Who asks is a customer or an employee; the ticket says which. A resolved ticket 
 CLOSES_AFTER, if nobody reopens it: each resolution has a timer of its own, named by ticket and version.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
@@ -15,6 +15,7 @@ from services.customer.domain.party import Party
 from shared.messaging.decision import NOTHING, Cancel, Decision, Refused, Task
 from shared.schemas import customer as schemas
 from shared.schemas.customer import Priority, RequesterKind
+from shared.schemas.immutable import immutable
 
 CLOSE_RESOLVED_TICKET: Final = "close-resolved-ticket"
 CLOSES_AFTER: Final = timedelta(days=7)
@@ -31,7 +32,7 @@ class TicketClosing(BaseModel):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Ticket:
     """A call for help. `version` counts the events of ticket/{id}.
 

@@ -1,10 +1,10 @@
 """What can be told: each template's category, how long it is worth telling, and which address it prefers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
+from shared.schemas.immutable import immutable
 from shared.schemas.notify import Category
 
 MARKETING = "marketing"
@@ -12,7 +12,7 @@ SERVICE = "service"
 """The consent purposes that are named like the category that they govern."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Template:
     """A letter's kind. Its texts are in templates/<name>/<language>.j2.
 

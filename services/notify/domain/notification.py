@@ -1,7 +1,7 @@
 """A notification: one for each cause and template. From the cause to sent, suppressed or failed, with every reason."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -22,6 +22,7 @@ from services.notify.domain.tasks import (
     Waiting,
 )
 from shared.messaging.decision import NOTHING, Cancel, Decision, Task
+from shared.schemas.immutable import immutable
 from shared.schemas.notify import (
     Category,
     NotificationFailed,
@@ -43,7 +44,7 @@ LETTERS_KEPT = timedelta(days=30)
 Fields = Mapping[str, str | int]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Cause:
     """The record that led to a notification: CloudEvents source, id, type and time."""
 
@@ -53,7 +54,7 @@ class Cause:
     time: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Texts:
     """A letter in one language, rendered. `short` is what fits an SMS or a line in the inbox of the app."""
 
@@ -64,7 +65,7 @@ class Texts:
     short: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Letter:
     """The texts of a notification, kept for `LETTERS_KEPT`."""
 
@@ -82,7 +83,7 @@ class Letter:
         return self.recipient_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Step:
     """One line of the decision record: what was decided, and why. `reasons` are codes without personal data."""
 
@@ -103,7 +104,7 @@ class Step:
         return self.recipient_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Notification:
     """What somebody is to be told. `version` counts its events, `steps` the lines of its decision record.
 

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
 from shared.schemas.customer import CustomerProfile, ProfileErased
 from shared.schemas.hr import EmployeeChanged, EmployeeHired, EmployeeTerminated
+from shared.schemas.immutable import immutable
 from shared.schemas.standards import Channel
 
 USABLE = {
@@ -21,7 +22,7 @@ Status = Literal["unknown", "active", "inactive", "erased"]
 """unknown: something is to be said to somebody of whom no profile has arrived yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Address:
     """Where somebody can be reached: an email address or a phone number. Suppression belongs to it."""
 
@@ -33,7 +34,7 @@ class Address:
     opted_out: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Consent:
     """What somebody said last about one purpose; `valid_until` is the last day on which it counts."""
 
@@ -41,7 +42,7 @@ class Consent:
     valid_until: date | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Bounce:
     """An address that a provider says does not work. It is skipped until the profile no longer has it."""
 
@@ -50,7 +51,7 @@ class Bounce:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Recipient:
     """The root of all that somebody is told. `source_version` and `source_time` say what the copy is a copy of.
 

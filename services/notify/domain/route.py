@@ -1,18 +1,18 @@
 """By which way somebody is told something, or why not at all. Every reason is kept as a short code without values."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 from services.notify.domain.catalogue import MARKETING, SERVICE, Template
 from services.notify.domain.recipient import Address, Recipient
+from shared.schemas.immutable import immutable
 from shared.schemas.standards import Channel
 
 FALLBACK = (Channel.EMAIL, Channel.SMS, Channel.IN_APP)
 """The order of channels where somebody has not said otherwise, and after those that somebody has named."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Route:
     """A channel and the address in it; the inbox of the app needs none."""
 
@@ -20,7 +20,7 @@ class Route:
     address: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Choice:
     """The route to take; without one, `refusal` is why. `reasons` tell how it came to this, in their order."""
 

@@ -1,11 +1,11 @@
 """What is done outside, and what comes of it: the payloads of tasks, and the results that performers return."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from shared.schemas.base import Moment
+from shared.schemas.immutable import immutable
 from shared.schemas.notify import Category
 
 SEND_EMAIL = "send-email"
@@ -55,14 +55,14 @@ class LettersUntil(TaskPayload):
     until: Moment
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class HandedOver:
     """A provider took the message over: the mail's Message-ID, or the provider's id of an SMS."""
 
     message_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TurnedAway:
     """A provider refuses the message for good. `address_is_bad`: any other message to this address, too."""
 
@@ -70,7 +70,7 @@ class TurnedAway:
     address_is_bad: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class GivenUp:
     """Nobody knows whether the message was taken over, and it is not sent again."""
 

@@ -1,7 +1,7 @@
 """The calculation of one employee's month: earnings, what is withheld, what is deducted, and what is left."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from itertools import chain, pairwise
 from uuid import UUID
@@ -10,6 +10,7 @@ from services.payroll.domain.month import ONE_DAY, Month
 from services.payroll.domain.payslip import Component, ComponentKind, Payslip
 from services.payroll.domain.rules import Rules
 from services.payroll.domain.staff import Advance, Overtime, PersonnelFile, Span
+from shared.schemas.immutable import immutable
 from shared.schemas.money import AMOUNT_MAX
 
 OVERTIMES_MAX = 400
@@ -25,7 +26,7 @@ class NotPayable(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Calculated:
     """A payslip with its components, and what they use up."""
 
@@ -35,7 +36,7 @@ class Calculated:
     advances: Sequence[Advance]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Part:
     """An amount over some days, before it has a place on a payslip."""
 

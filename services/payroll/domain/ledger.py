@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -11,6 +10,7 @@ from services.payroll.domain.payslip import ComponentKind
 from services.payroll.domain.rules import INCOME_TAX
 from services.payroll.domain.run import Run
 from shared.messaging.decision import Ids
+from shared.schemas.immutable import immutable
 
 LedgerAccount: TypeAlias = Literal[
     "wages_expense", "income_tax_payable", "social_contributions_payable", "staff_advances", "wages_payable", "bank"
@@ -21,7 +21,7 @@ EntryKind: TypeAlias = Literal["accrual", "payment"]
 Posting: TypeAlias = tuple[LedgerAccount, int]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Cost:
     """What the payslips of a department have in a run, by component."""
 
@@ -32,7 +32,7 @@ class Cost:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Entry:
     """One movement in the books of a run's department. Append-only: it is never changed, only followed by others.
 

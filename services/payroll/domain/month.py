@@ -1,16 +1,16 @@
 """The period that a salary is for: a calendar month."""
 
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Self
 
+from shared.schemas.immutable import immutable
 from shared.schemas.money import share_of
 
 ONE_DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Month:
     """A calendar month, by its first day. Written YYYY-MM."""
 

@@ -1,12 +1,13 @@
 """A payslip: what an employee gets for a month, and whether it was paid."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from typing import Literal, TypeAlias
 from uuid import UUID
 
 from services.payroll.domain.month import Month
 from shared.schemas import payroll
+from shared.schemas.immutable import immutable
 from shared.schemas.payroll import (
     PayslipCalculated,
     SalaryPaid,
@@ -18,7 +19,7 @@ ComponentKind: TypeAlias = Literal["earning", "withholding", "deduction"]
 PayslipState: TypeAlias = Literal["calculated", "nothing_due", "paying", "unknown", "paid", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Component:
     """One dated part of a payslip. `source_id` names the overtime or the advance that it comes from."""
 
@@ -41,7 +42,7 @@ class Component:
         return self.employee_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Payslip:
     """gross = net + withholdings + deductions, to the unit. Amounts never change; only the payment has a history.
 
@@ -85,14 +86,14 @@ class Payslip:
         return f"{self.id}/{self.attempt}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Paid:
     """The gateway confirmed a payment."""
 
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Declined:
     """The gateway said no: nothing was paid, and never will be under this key."""
 

@@ -7,7 +7,6 @@ import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from io import StringIO
 from typing import TypeAlias
@@ -15,6 +14,7 @@ from uuid import UUID
 
 from services.payroll.domain.payslip import ComponentKind, Payslip
 from services.payroll.domain.run import Run, Skipped
+from shared.schemas.immutable import immutable
 from shared.schemas.money import decimal_text
 from shared.schemas.payroll import PayrollReportGenerated
 
@@ -27,7 +27,7 @@ SUMS = ("gross", "withholdings", "deductions", "net", "paid")
 PAYMENT = ("payment_reference", "paid_on", "reason")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Register:
     """What a report is made of: a run's payslips, the sums of their components, and who has none."""
 
@@ -45,7 +45,7 @@ class Register:
         return paid
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Report:
     """A stored report. It never changes; a run that is opened again gets another one."""
 

@@ -1,15 +1,15 @@
 """What is withheld, and what an hour is worth: data by country, currency and date, and the arithmetic on them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+from shared.schemas.immutable import immutable
 from shared.schemas.money import BASIS_POINTS, rate_of, share_of
 
 INCOME_TAX = "income-tax"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Bracket:
     """From `floor` minor units a month on, up to the next bracket, this is taken of each unit (basis points)."""
 
@@ -17,7 +17,7 @@ class Bracket:
     basis_points: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Contribution:
     """A social contribution of the employee: a rate of the gross, up to a ceiling (minor units a month)."""
 
@@ -26,7 +26,7 @@ class Contribution:
     ceiling: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Rules:
     """What holds in a country for salaries of a currency in a month. Brackets are ordered, the first from 0."""
 

@@ -1,6 +1,6 @@
 """A payroll run: everybody's month, calculated, approved by somebody else, paid, completed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -10,6 +10,7 @@ from services.payroll.domain.month import Month
 from services.payroll.domain.payslip import Payslip, PayslipState
 from services.payroll.domain.staff import Employee
 from shared.messaging.decision import Refused
+from shared.schemas.immutable import immutable
 from shared.schemas.money import AMOUNT_MAX
 from shared.schemas.payroll import (
     PayrollRunApproved,
@@ -22,7 +23,7 @@ from shared.schemas.payroll import (
 RunState: TypeAlias = Literal["calculating", "calculated", "paying", "completed"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class LegalEntity:
     """The company that pays."""
 
@@ -34,7 +35,7 @@ class LegalEntity:
         return moment.astimezone(self.zone).date()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Run:
     """The root of a run. `version` counts its events; `guard` its changes, and guards the row.
 
@@ -81,7 +82,7 @@ class Run:
         return self.gross + payslip.gross <= AMOUNT_MAX
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Skipped:
     """An employee who has no payslip in a run, and why; `payslip_id` is the one that is there already."""
 

@@ -5,18 +5,19 @@ of two that contradict each other the later version counts.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from typing import TypeAlias
 from uuid import UUID
 
 from shared.schemas.hr import EmployeeChanged, EmployeeHired
+from shared.schemas.immutable import immutable
 
 EmployeeKey: TypeAlias = tuple[UUID, int]
 RecordKey: TypeAlias = tuple[UUID, UUID]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Stated:
     """A detail, and the version of the employee in which HR stated it."""
 
@@ -24,7 +25,7 @@ class Stated:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Employee:
     """The root of all that is paid to somebody. Nothing is known yet of one of whom only other facts have come.
 
@@ -50,7 +51,7 @@ class Employee:
         return self.id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Employment:
     """Somebody joined (`joins`, on the first day that is paid) or leaves (on the last one)."""
 
@@ -68,7 +69,7 @@ class Employment:
         return self.employee_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Salary:
     """Gross for a whole month, in minor units, from a day on."""
 
@@ -86,7 +87,7 @@ class Salary:
         return self.employee_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Absence:
     """Days away, both ends included. Only unpaid ones matter to the salary."""
 
@@ -106,7 +107,7 @@ class Absence:
         return self.employee_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Overtime:
     """Minutes beyond the normal day. Open until a payslip pays them."""
 
@@ -127,7 +128,7 @@ class Overtime:
         return self.employee_id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Advance:
     """Money that was given beforehand. Open until payslips have deducted all of it."""
 
@@ -150,7 +151,7 @@ class Advance:
 Fact: TypeAlias = Employment | Salary | Absence | Overtime | Advance
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Span:
     """Days on the staff, both ends included; without an end yet, `until` is None."""
 
@@ -161,7 +162,7 @@ class Span:
         return self.start <= day and (self.until is None or day <= self.until)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class PersonnelFile:
     """All that the calculation of somebody's month needs."""
 
