@@ -5,18 +5,24 @@ hash of type and value tells an event that came twice from another event that to
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, sha256
+from typing import NamedTuple
+from uuid import UUID
 
 from shared.messaging.database import Pool, Tx
+from shared.schemas.uuids import uuid_of
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What makes an event the same event: CloudEvents 1.0 says source + id."""
 
     source: str
     id: str
+
+
+def digest_of(group: str, identity: Identity) -> UUID:
+    """What the inbox keeps of an identity: half of a SHA-256. In SQL: messaging.inbox_digest(group, source, id)."""
+    return uuid_of(sha256("\n".join((group, *identity)).encode()).digest()[:16])
 
 
 def value_hash(ce_type: str, value: bytes) -> int:
@@ -26,56 +32,41 @@ def value_hash(ce_type: str, value: bytes) -> int:
 
 async def remember(tx: Tx, group: str, hashes: Mapping[Identity, int]) -> set[Identity]:
     """Notes every identity; returns those that were not known before."""
-    identities = sorted(hashes, key=lambda identity: (identity.source, identity.id))
+    identities = {digest_of(group, identity): identity for identity in hashes}
     rows = await tx.fetch(
         """
-        INSERT INTO messaging.inbox (turn, consumer_group, source, id, value_hash)
-        SELECT t.turn, $1, b.source, b.id, b.value_hash
-        FROM unnest($2::text[], $3::text[], $4::bigint[]) AS b (source, id, value_hash)
-            CROSS JOIN messaging.inbox_turn AS t
+        INSERT INTO messaging.inbox (turn, digest, value_hash)
+        SELECT t.turn, b.digest, b.value_hash
+        FROM unnest($1::uuid[], $2::bigint[]) AS b (digest, value_hash) CROSS JOIN messaging.inbox_turn AS t
         WHERE NOT EXISTS (
-            SELECT FROM messaging.inbox AS i
-            WHERE i.turn = 1 - t.turn AND i.consumer_group = $1 AND i.source = b.source AND i.id = b.id
+            SELECT FROM messaging.inbox AS i WHERE i.turn = 1 - t.turn AND i.digest = b.digest
             OFFSET 0 -- or the planner makes a join of it, and reads the whole inbox for each batch
         )
-        ORDER BY b.source, b.id
+        ORDER BY b.digest
         ON CONFLICT DO NOTHING
-        RETURNING source, id
+        RETURNING digest
         """,
-        group,
-        [identity.source for identity in identities],
-        [identity.id for identity in identities],
-        [hashes[identity] for identity in identities],
+        list(identities),
+        [hashes[identity] for identity in identities.values()],
     )
-    return {Identity(row["source"], row["id"]) for row in rows}
+    return {identities[row[0]] for row in rows}
 
 
 async def hashes_of(tx: Tx, group: str, identities: Sequence[Identity]) -> dict[Identity, int]:
     """The hashes that known identities were first seen with."""
+    by_digest = {digest_of(group, identity): identity for identity in identities}
     rows = await tx.fetch(
-        """
-        SELECT i.source, i.id, i.value_hash
-        FROM unnest($2::text[], $3::text[]) AS b (source, id)
-        JOIN messaging.inbox AS i ON i.consumer_group = $1 AND i.source = b.source AND i.id = b.id
-        """,
-        group,
-        [identity.source for identity in identities],
-        [identity.id for identity in identities],
+        "SELECT i.digest, i.value_hash FROM unnest($1::uuid[]) AS b (digest) JOIN messaging.inbox AS i USING (digest)",
+        list(by_digest),
     )
-    return {Identity(row["source"], row["id"]): row["value_hash"] for row in rows}
+    return {by_digest[row["digest"]]: row["value_hash"] for row in rows}
 
 
 async def forget(tx: Tx, group: str, identities: Sequence[Identity]) -> None:
     """A dead letter's identity is not kept, so that the event can be sent again once it is mended."""
     await tx.execute(
-        """
-        DELETE FROM messaging.inbox AS i
-        USING unnest($2::text[], $3::text[]) AS b (source, id)
-        WHERE i.consumer_group = $1 AND i.source = b.source AND i.id = b.id
-        """,
-        group,
-        [identity.source for identity in identities],
-        [identity.id for identity in identities],
+        "DELETE FROM messaging.inbox AS i USING unnest($1::uuid[]) AS b (digest) WHERE i.digest = b.digest",
+        [digest_of(group, identity) for identity in identities],
     )
 
 

@@ -31,17 +31,19 @@ CREATE TABLE messaging.consumer_pause (
     since timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- What was seen, by (group, source, id); two tables in turn, the older one is truncated.
+-- What was seen, by a digest of (group, source, id); two tables in turn, the older one is truncated.
 CREATE TABLE messaging.inbox (
     turn smallint NOT NULL CHECK (turn IN (0, 1)),
-    consumer_group text NOT NULL,
-    source text NOT NULL,
-    id text NOT NULL,
+    digest uuid NOT NULL,
     value_hash bigint NOT NULL,
-    PRIMARY KEY (turn, consumer_group, source, id)
+    PRIMARY KEY (turn, digest)
 ) PARTITION BY LIST (turn);
 CREATE TABLE messaging.inbox_0 PARTITION OF messaging.inbox FOR VALUES IN (0);
 CREATE TABLE messaging.inbox_1 PARTITION OF messaging.inbox FOR VALUES IN (1);
+
+-- Whether an event was taken in: SELECT FROM messaging.inbox WHERE digest = messaging.inbox_digest('billing', 'shop', '42')
+CREATE FUNCTION messaging.inbox_digest(consumer_group text, source text, id text) RETURNS uuid LANGUAGE sql IMMUTABLE AS
+    $$SELECT encode(substr(sha256(convert_to(concat_ws(E'\n', consumer_group, source, id), 'UTF8')), 1, 16), 'hex')::uuid$$;
 
 CREATE TABLE messaging.inbox_turn (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),

@@ -109,6 +109,15 @@ async def test_the_inbox_turns_and_knows_the_previous_table(kello: Kello) -> Non
         assert await known("b") == set()
 
 
+async def test_operators_find_an_event_in_the_inbox_by_its_source_and_id(kello: Kello) -> None:
+    pool = await connect_pool((await kello.database("probe")).url, application="tests")
+    async with pool, pool.acquire() as tx, tx.transaction():
+        await inbox.remember(tx, "probe", {Identity("a shop", "42 \u20ac"): 7})
+        found = "SELECT value_hash FROM messaging.inbox WHERE digest = messaging.inbox_digest('probe', $1, $2)"
+        assert await tx.fetchval(found, "a shop", "42 \u20ac") == 7
+        assert await tx.fetchval(found, "a shop", "43 \u20ac") is None
+
+
 async def test_duplicates_are_known_while_the_inbox_turns(kello: Kello) -> None:
     counters = {uuid4(): 20 for _ in range(30)}
     async with kello.running_service(probe.service()):
@@ -133,8 +142,8 @@ async def test_the_inbox_is_never_read_whole_whatever_the_planner_knows_of_it(ke
     await kello.rows(
         "probe",
         """
-        INSERT INTO messaging.inbox (turn, consumer_group, source, id, value_hash)
-        SELECT n % 2, 'probe', 'tests', 'old-' || n, 7 FROM generate_series(1, 200000) AS n
+        INSERT INTO messaging.inbox (turn, digest, value_hash)
+        SELECT n % 2, messaging.inbox_digest('probe', 'tests', 'old-' || n), 7 FROM generate_series(1, 200000) AS n
         """,
     )
     await kello.rows("probe", "ANALYZE messaging.inbox_0, messaging.inbox_1")

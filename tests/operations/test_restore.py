@@ -84,7 +84,7 @@ async def rows_of(kello: Kello) -> list[object]:
             "SELECT * FROM allocation ORDER BY entry_id, invoice_id",
             "SELECT id, account_id, kind, business_on FROM ledger_entry ORDER BY id",
             "SELECT topic, partition, next_offset, last_timestamp FROM messaging.consumer_offset ORDER BY 1, 2",
-            "SELECT source, id, value_hash FROM messaging.inbox ORDER BY source, id",
+            "SELECT digest, value_hash FROM messaging.inbox ORDER BY digest",
             "SELECT kind, key FROM messaging.task",
         )
     ]
