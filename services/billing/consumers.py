@@ -40,9 +40,9 @@ class Billing(WorkingSet):
     def account(self, customer_id: UUID, currency: str) -> Account | None:
         return self.find(Account, (customer_id, currency))
 
-    def series(self, customer_id: UUID, issued_on: date) -> Series:
-        """The series that an invoice of that day takes its number from."""
-        key = self.entity.series_of(customer_id, issued_on.year)
+    def series(self, partition: int, issued_on: date) -> Series:
+        """The series that an invoice of that day takes its number from, where its cause came from that partition."""
+        key = self.entity.series_of(partition, issued_on.year)
         return self.find(Series, key) or Series(*key, next_number=1)
 
     def drafts(self, customer_id: UUID) -> list[Invoice]:
@@ -105,7 +105,7 @@ def issue_what_waited(state: Billing, message: Message[CustomerProfile], now: da
         bill = draft.bill
         issued_on = max(known_on, state.entity.business_day(bill.ordered_at))
         account = open_accounts.get(bill.currency) or state.account(customer.id, bill.currency)
-        series = state.series(customer.id, issued_on)
+        series = state.series(message.partition, issued_on)
         series = series_after.get(series.key, series)
         books = Books(state.entity, customer, account, series)
         try:
@@ -135,7 +135,7 @@ def bill_order(state: Billing, message: Message[Order], now: datetime, ids: Ids)
         return Decision([draft, waiting], [told])
     issued_on = state.entity.business_day(message.time)
     books = Books(
-        state.entity, customer, state.account(customer.id, bill.currency), state.series(customer.id, issued_on)
+        state.entity, customer, state.account(customer.id, bill.currency), state.series(message.partition, issued_on)
     )
     return followed_by_collection(invoices.issued(bill, books, issued_on, ids), now, ids)
 
@@ -256,22 +256,24 @@ class Named:
     customers: set[UUID] = field(default_factory=set)
     causes: set[tuple[CauseKind, UUID]] = field(default_factory=set)
     countries: set[str] = field(default_factory=set)
-    orders: list[tuple[UUID, datetime]] = field(default_factory=list)
-    profiles: list[tuple[UUID, datetime]] = field(default_factory=list)
+    orders: list[tuple[int, datetime]] = field(default_factory=list)
+    """The partition and the time of each."""
+    profiles: list[tuple[UUID, int, datetime]] = field(default_factory=list)
+    """The customer, the partition and the time of each."""
     payers: set[UUID] = field(default_factory=set)
     invoices: set[UUID] = field(default_factory=set)
     payments: set[UUID] = field(default_factory=set)
 
-    def add(self, payload: Any, time: datetime) -> None:
+    def add(self, payload: Any, partition: int, time: datetime) -> None:
         match payload:
             case PurchaseRecorded() | BookingConfirmed() | IssueInvoice():
                 self.customers.add(payload.customer_id)
                 self.causes.add(invoices.cause_of(payload))
                 self.countries.add(payload.country)
-                self.orders.append((payload.customer_id, time))
+                self.orders.append((partition, time))
             case CustomerProfile():
                 self.customers.add(payload.customer_id)
-                self.profiles.append((payload.customer_id, time))
+                self.profiles.append((payload.customer_id, partition, time))
             case RecordPayment() | CollectPayment() | CapturePayment():
                 self.customers.add(payload.customer_id)
                 self.payments.add(payload.payment_id)
@@ -282,21 +284,21 @@ class Named:
             case ProfileErased():
                 self.customers.add(payload.customer_id)
             case Outcome():
-                self.add(payload.task, time)
+                self.add(payload.task, partition, time)
 
 
 async def load(tx: Tx, messages: Sequence[Message[Any]]) -> Billing:
     """Locks the customers, reads what is under them, then locks the series that numbers may be taken from."""
     named = Named()
     for message in messages:
-        named.add(message.payload, message.time)
+        named.add(message.payload, message.partition, message.time)
     customers = await store.locked_customers(tx, named.customers)
     state = Billing(await store.legal_entity(tx), await store.tax_rates_of(tx, named.countries))
     state.add(customers)
     state.add(await store.accounts_of(tx, named.customers))
     known = {customer.id for customer in customers if customer.status == "known"}
-    becoming_known = [(customer_id, time) for customer_id, time in named.profiles if customer_id not in known]
-    await _add_invoices(tx, state, named, {customer_id for customer_id, _ in becoming_known})
+    becoming_known = [profile for profile in named.profiles if profile[0] not in known]
+    await _add_invoices(tx, state, named, {customer_id for customer_id, _, _ in becoming_known})
     if named.payments:
         state.add(await store.payments_of(tx, named.payments, named.invoices))
     state.add(await store.locked_series(tx, _series_of(state, named, becoming_known)))
@@ -313,16 +315,19 @@ async def _add_invoices(tx: Tx, state: Billing, named: Named, becoming_known: se
 
 
 def _series_of(
-    state: Billing, named: Named, becoming_known: Sequence[tuple[UUID, datetime]]
+    state: Billing, named: Named, becoming_known: Sequence[tuple[UUID, int, datetime]]
 ) -> set[tuple[str, int, int]]:
     """Wherever a number may be taken: the year of the order, or of the profile that it waited for."""
+    profiles = [(partition, time) for _, partition, time in becoming_known]
     drafts = [
-        (customer_id, draft.bill.ordered_at) for customer_id, _ in becoming_known for draft in state.drafts(customer_id)
+        (partition, draft.bill.ordered_at)
+        for customer_id, partition, _ in becoming_known
+        for draft in state.drafts(customer_id)
     ]
     entity = state.entity
     return {
-        entity.series_of(customer_id, entity.business_day(time).year)
-        for customer_id, time in (*named.orders, *becoming_known, *drafts)
+        entity.series_of(partition, entity.business_day(time).year)
+        for partition, time in (*named.orders, *profiles, *drafts)
     }
 
 

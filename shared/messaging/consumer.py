@@ -1,6 +1,7 @@
-"""The consumer: one FastStream batch subscriber over all topics of a service, claims, and a pipeline of one slot.
+"""The consumer: one FastStream batch subscriber over all topics of a service, claims, and savers with a slot each.
 
-FastStream fetches and hands over raw records; the handler decodes batch N+1 while the saver commits batch N. Nobody
+FastStream fetches and hands over raw records; the handler decodes batch N+1 while batch N is saved. Some savers work
+side by side, so that one decides while another waits for PostgreSQL; a partition always goes to the same one. Nobody
 acknowledges anything: what counts is the offset in PostgreSQL, and Kafka is told it now and then, so that
 kafka-consumer-groups shows true lag.
 
@@ -11,7 +12,7 @@ forgets claims and does no more. So after whatever happened to the group, the ne
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -54,7 +55,7 @@ class Consumer:
         self._claims = claims
         self._topics = topics
         self._reader = Reader(intake.handlers)
-        self._slot: asyncio.Queue[Batch] = asyncio.Queue(maxsize=1)
+        self._slots: list[asyncio.Queue[Batch]] = [asyncio.Queue(maxsize=1) for _ in range(settings.savers)]
         self._is_draining = False
         self._has_left = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
@@ -97,17 +98,17 @@ class Consumer:
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Until `drain` is called. Raises TopicChanged, or what else no waiting can mend."""
         self._failure = asyncio.get_running_loop().create_future()
-        saver = asyncio.create_task(self._save_batches(), name="saver")
-        keeper = asyncio.create_task(self._keep(), name="keeper")
+        workers = [asyncio.create_task(self._save_batches(slot), name="saver") for slot in self._slots]
+        workers.append(asyncio.create_task(self._keep(), name="keeper"))
         try:
             async with asyncio.timeout(self._settings.start_timeout_seconds):
                 await self._broker.start()
             on_ready()
-            done, _ = await asyncio.wait({saver, keeper, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({*workers, self._failure}, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
                 each.result()
         finally:
-            await self._stop(saver, keeper)
+            await self._stop(*workers)
 
     async def drain(self) -> None:
         """Takes nothing more in, saves what is in hand, tells Kafka how far that was, leaves the group and ends `run`.
@@ -117,7 +118,8 @@ class Consumer:
         self._is_draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_seconds):
-                await self._slot.join()
+                for slot in self._slots:
+                    await slot.join()
                 await self._attempted(self._claims.tell_kafka)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(None)
@@ -139,9 +141,10 @@ class Consumer:
         for record in records:
             by_partition[Partition(self._topics[record.topic], record.partition)].append(record)
         try:
-            batch = self._decoded(await self._claimed(by_partition))
-            if batch is not None:
-                await self._slot.put(batch)
+            for slot, share in self._shares(await self._claimed(by_partition)):
+                batch = self._decoded(share)
+                if batch is not None:
+                    await slot.put(batch)
         except asyncio.CancelledError:
             self._claims.forget(by_partition)
             raise
@@ -168,9 +171,16 @@ class Consumer:
                 following[partition] = rest
         return following
 
+    def _shares(
+        self, fetched: dict[Partition, list[RawRecord]]
+    ) -> Iterator[tuple[asyncio.Queue[Batch], dict[Partition, list[RawRecord]]]]:
+        """The records for each saver: all topics of one partition number go to the same, as their keys do."""
+        for n, slot in enumerate(self._slots):
+            share = {place: records for place, records in fetched.items() if place.partition % len(self._slots) == n}
+            if share:
+                yield slot, share
+
     def _decoded(self, fetched: dict[Partition, list[RawRecord]]) -> Batch | None:
-        if not fetched:
-            return None
         received: list[Received] = []
         advances: dict[Partition, Advance] = {}
         read = self._reader.read
@@ -187,17 +197,17 @@ class Consumer:
             advances[partition] = Advance(claim.owner, last.offset + 1, last.timestamp)
         return Batch(received, advances) if advances else None
 
-    # The saver: commits one batch after the other.
+    # A saver: commits one batch after the other.
 
-    async def _save_batches(self) -> None:
+    async def _save_batches(self, slot: asyncio.Queue[Batch]) -> None:
         service = self._intake.service
         while True:
-            batch = await self._slot.get()
+            batch = await slot.get()
             began = monotonic()
             await self._unit.persist(Records(batch, self._intake, self._note))
             metrics.BATCH_SECONDS.labels(service).observe(monotonic() - began)
             metrics.BATCH_RECORDS.labels(service).observe(len(batch))
-            self._slot.task_done()
+            slot.task_done()
 
     def _note(self, batch: Batch, progress: Progress) -> None:
         """After each commit: who is fenced must ask the group; who is stopped waits for an operator."""

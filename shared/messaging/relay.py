@@ -204,9 +204,10 @@ async def _next_rows(connection: Connection, missing: Sequence[str]) -> list[Row
         """
         SELECT o.id, o.topic, o.key, o.value, o.headers
         FROM messaging.outbox AS o
-        WHERE o.topic <> ALL ($2::text[]) AND NOT EXISTS (
-            SELECT FROM messaging.outbox_blocked AS b WHERE b.topic = o.topic AND b.key IS NOT DISTINCT FROM o.key
-        )
+        WHERE o.topic <> ALL ($2::text[])
+            AND (NOT (SELECT EXISTS (SELECT FROM messaging.outbox_blocked)) OR NOT EXISTS (
+                SELECT FROM messaging.outbox_blocked AS b WHERE b.topic = o.topic AND b.key IS NOT DISTINCT FROM o.key
+            ))
         ORDER BY o.id
         LIMIT $1
         """,
