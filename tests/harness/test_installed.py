@@ -37,6 +37,11 @@ def test_a_shops_tests_pass_with_nothing_but_the_installed_harness(python: Path,
     assert "5 passed" in told
 
 
+def test_the_wheel_brings_the_operators_command(python: Path, tmp_path: Path) -> None:
+    told = run(str(python.with_name("kello")), "--help", cwd=tmp_path)
+    assert "Usage: kello" in told
+
+
 def test_a_run_that_asks_for_nothing_of_kello_starts_and_imports_nothing(python: Path, tmp_path: Path) -> None:
     (tmp_path / "test_own.py").write_text(
         "import sys\n"
