@@ -193,7 +193,8 @@ class Unit(Generic[S]):
                     decided.faults[position] = Fault("refused", refusal.code, refusal.message)
             except Exception as error:
                 state.undo()
-                log.exception("decision_failed", type=message.type, id=message.id)
+                story = message.correlation_id
+                log.exception("decision_failed", type=message.type, id=message.id, correlation_id=story)
                 decided.faults[position] = Fault("bug", type(error).__name__, _bug(message, error))
             else:
                 state.keep()
