@@ -58,7 +58,6 @@ TASK_CALL_SECONDS = Histogram(
     ["service", "kind", "act", "end"],
     buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-TASK_CALLS = Counter("kello_task_calls_total", "Calls to the outside", ["kind", "act"])
 
 # The world, and what is said of it
 ANSWERS = Gauge("kello_answers", "1 where what the service stands on answered when last asked", ["service", "by"])

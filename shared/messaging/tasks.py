@@ -17,7 +17,7 @@ from uuid import uuid4
 import structlog
 from pydantic import BaseModel, ValidationError
 
-from shared.messaging import metrics, task_store
+from shared.messaging import task_store
 from shared.messaging.database import Pool, Transient, Tx, is_transient
 from shared.messaging.dead_letters import Fault
 from shared.messaging.decision import Due, Exhausted, Message, Outcome, Unknown
@@ -278,6 +278,7 @@ class TaskRunner:
         return True
 
     async def _call(self, kind: TaskKind[Any], claimed: Claimed) -> None:
+        structlog.contextvars.bind_contextvars(correlation_id=claimed.correlation_id)  # of this asyncio task alone
         await self._ended.put(await self._ended_call(kind, claimed))
 
     async def _ended_call(self, kind: TaskKind[Any], claimed: Claimed) -> Ended:  # noqa: PLR0911 - one for each end
@@ -294,7 +295,6 @@ class TaskRunner:
         act = kind.reconcile if claimed.is_asking else kind.perform
         if act is None:
             return Ended(claimed, _settled(claimed, "done"), payload, Due())
-        metrics.TASK_CALLS.labels(kind.kind, "asked" if claimed.is_asking else "performed").inc()
         try:
             async with asyncio.timeout(kind.call_timeout_seconds):
                 result = await act(payload, call)
