@@ -9,14 +9,17 @@ from datetime import datetime
 from typing import Literal, TypeAlias, cast, get_args
 
 import orjson
+import structlog
 from aiokafka import ConsumerRecord
 
-from shared.messaging import outbox
+from shared.messaging import metrics, outbox
 from shared.messaging.decision import Ids
 from shared.messaging.offsets import Partition
 from shared.schemas.envelope import moment_of
 
 Raw: TypeAlias = ConsumerRecord[bytes, bytes]
+
+log = structlog.get_logger(__name__)
 
 Kind = Literal["poison", "refused", "bug"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -155,3 +158,17 @@ def _said(record: Raw, attribute: str) -> str | None:
         return None
     text = event.get(attribute) if isinstance(event, dict) and "specversion" in event else None
     return text[:SAID_CHARACTERS_MAX] if isinstance(text, str) else None
+
+
+def tell(service: str, partition: Partition, offset: int, fault: Fault, correlation_id: str | None) -> None:
+    """Counts a letter that was written, and says so; `correlation_id` is None where the record could not be read."""
+    metrics.DEAD_LETTERS.labels(service, fault.kind).inc()
+    log.warning(
+        "dead_letter",
+        kind=fault.kind,
+        code=fault.code,
+        topic=partition.topic,
+        partition=partition.partition,
+        offset=offset,
+        correlation_id=correlation_id,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.messaging import inbox, metrics, offsets, outbox
 from shared.messaging.database import Tx
-from shared.messaging.dead_letters import Fault, letter
+from shared.messaging.dead_letters import Fault, letter, tell
 from shared.messaging.decision import Message
 from shared.messaging.handlers import Decide, Handlers
 from shared.messaging.inbox import Identity
@@ -103,9 +103,9 @@ class Records:
 
     def committed(self) -> None:
         service = self._intake.service
-        dead = [fault for each in self._ours if (fault := self._faults.get(id(each))) is not None]
-        for fault in dead:
-            metrics.DEAD_LETTERS.labels(service, fault.kind).inc()
+        dead = [each for each in self._ours if id(each) in self._faults]
+        for each in dead:
+            tell(service, each.partition, each.record.offset, self._faults[id(each)], each.story)
         decided = sum(id(each) not in self._faults for each in self._undecided)
         metrics.MESSAGES.labels(service).inc(decided)
         metrics.DUPLICATES.labels(service).inc(len(self._ours) - decided - len(dead))

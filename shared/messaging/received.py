@@ -44,6 +44,16 @@ class Received:
         return self.unread
 
     @property
+    def story(self) -> str | None:
+        """The correlation id, as far as the record says one; for the log."""
+        known = self.message or self.unread
+        if known is not None:
+            return known.correlation_id
+        said = dict(self.record.headers)
+        told = said.get("ce_correlationid") or said.get("ce_id")
+        return told[: envelope.TEXT_MAX].decode("utf-8", "replace") if told else None
+
+    @property
     def identity(self) -> Identity:
         assert self.message is not None  # noqa: S101 - only messages have one
         return Identity(self.message.source, self.message.id)
