@@ -43,7 +43,7 @@ async def becomes(kello: Kello, name: str, least: float, most: float = float("in
     async def is_there() -> bool:
         return least <= await measured(kello, name, **labels) <= most
 
-    await kello.until(is_there, f"{name} {labels} is {least} to {most}", 5)
+    await kello.until(is_there, f"{name} {labels} is {least} to {most}")
 
 
 async def test_what_waits_is_measured_until_it_is_done(kello: Kello) -> None:
