@@ -18,10 +18,13 @@ that those live no longer than the last records and the checks take; what it tak
 about what the topics hold without texts. SQL compares. A topic whose beginning was deleted by retention is asked about
 what it still holds, and proves no absence.
 
-    records     records as rows, and what of them is compared
-    cut         snapshots, and the part of the log that belongs to them
-    checks      a promise, the SELECT that finds what breaks it, and what all found
-    messages    what holds of messages, whatever they say
+Nothing is asked of the world outside (what the gateway captured, which mails arrived) nor of processes (memory,
+sessions): that is for whoever can see them.
+
+    records, tables.sql   records as rows of temporary tables, and what of them is compared
+    cut, view             the log, and one service's snapshot beside the part of it that belongs to that
+    checks                a promise, the SELECT that finds what breaks it, and what came of asking
+    messages, answers     what holds of messages, whatever they say
     billing, customer, notify, payroll   what holds of each service's own
-    command     the command itself
+    audit, command        everything of every service, and the command itself
 """

@@ -119,6 +119,7 @@ OFFSETS_WITHIN_THE_LOG = Check(
     SELECT o.topic || '/' || o.partition || ' holds ' || o.next_offset || ' of ' || coalesce(log.ends, 0)
     FROM messaging.consumer_offset AS o LEFT JOIN log USING (topic, partition)
     WHERE o.consumer_group = current_setting('kello.service') AND o.next_offset > coalesce(log.ends, 0)
+        AND o.topic IN (SELECT topic FROM log) -- others were read by an older version of the service
     UNION ALL
     SELECT log.topic || '/' || log.partition || ' committed ' || log.committed || ' and holds '
         || coalesce(o.next_offset::text, 'nothing')

@@ -76,7 +76,7 @@ def outcome_behind(fact: Fact) -> Fact | None:
     attempts, _, asked = turn.partition(".")
     if not (key and its_cause and attempts.isdigit() and asked.isdigit()):
         return None
-    more = f"{attempts} attempts" + (f", asked {asked} times" if asked != "0" else "")
+    more = f"attempts: {attempts}" + (f", asked: {asked}" if asked != "0" else "")
     return Fact(
         "outcome",
         fact.cause,

@@ -116,7 +116,7 @@ class _Search:
             list(correlations),
         )
         async for row in tasks:
-            tried = f", {row['attempts']} attempts" if row["attempts"] else ""
+            tried = f", attempts: {row['attempts']}" if row["attempts"] else ""
             reason = f": {row['last_reason']}" if row["last_reason"] else ""
             self._add(
                 Fact(
