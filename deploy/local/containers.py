@@ -15,7 +15,7 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.config import testcontainers_config
-from testcontainers.core.container import DockerContainer
+from testcontainers.core.container import DockerContainer, ExecConfig
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from deploy.local import kafka, postgres
@@ -91,7 +91,18 @@ class Containers:
         container.with_command(["postgres", *options])
         self._start(container)
         closing = "REVOKE ALL ON DATABASE postgres FROM PUBLIC; REVOKE ALL ON DATABASE template1 FROM PUBLIC"
-        done = container.exec(["psql", "--username", postgres.ADMIN, "--dbname", "postgres", "--command", closing])
+        psql = [
+            "psql",
+            "--host",
+            "127.0.0.1",
+            "--username",
+            postgres.ADMIN,
+            "--dbname",
+            "postgres",
+            "--command",
+            closing,
+        ]
+        done = container.exec(ExecConfig(psql, environment={"PGPASSWORD": password}))
         if done.exit_code:
             raise StartError(f"{self._postgres_image}: {done.output.decode('utf-8', 'replace')}")
         return f"postgresql://{postgres.ADMIN}:{password}@{_address(container, 5432)}/postgres"
