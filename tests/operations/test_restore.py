@@ -190,6 +190,28 @@ async def test_a_mail_that_was_never_told_of_keeps_its_message_id(
     assert len(kello.mailbox.mails(address)) == 3
 
 
+async def test_a_message_that_found_another_way_is_not_sent_again(
+    kello: Kello, command: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Why the mail server turned the first one away is on no event: the restore says that nobody can tell any more."""
+    customer = uuid4()
+    async with kello.running("notify"):
+        await kello.publish(said.profile(customer, said.email(said.address("bounce.example.com")), said.phone()))
+        await kello.settled()
+        backup = await backup_of(kello, "notify", tmp_path)
+        await kello.publish(said.invoice(customer))
+        sent = await kello.expect(NotificationSent, recipient_id=customer)
+        await kello.settled()
+    await backup.bring_back()
+    done = await command("restore", "notify", "--yes", "--json", environment=environment)
+    assert done.document["ended"] == {"send-email": 1, "send-sms": 1}
+    (lost,) = done.document["lost"]
+    assert f"why email turned {sent.notification_id} away" in lost
+    async with kello.running("notify"):
+        await kello.settled()
+    assert len(await kello.events(NotificationSent)) == len(kello.sms.messages()) == 1
+
+
 async def mails_to(kello: Kello, address: str, count: int) -> bool:
     return len(kello.mailbox.mails(address)) >= count
 
