@@ -15,6 +15,7 @@ from shared.harness.kello import Kello
 from shared.messaging.adoption import adopt_what_kafka_has
 from shared.messaging.service import Stuck, TopicsMissing, main
 from shared.messaging.settings import ServiceSettings
+from shared.messaging.topics import partitions_of
 from tests.messaging import probe
 from tests.messaging.probe import Added, Paid
 from tests.messaging.sending import add, assert_told_exactly_once
@@ -122,7 +123,7 @@ async def test_missing_topics_are_not_made_by_the_way(kello: Kello) -> None:
     with pytest.raises(TopicsMissing, match=r"nowhere\.commands: kello topics apply"):
         async with kello.running_service(service, start_timeout_seconds=1):
             pass
-    assert not await kello._partitions("nowhere.commands")
+    assert not await partitions_of([kello.kafka], [kello.prefix + "nowhere.commands"])
 
 
 async def test_a_look_at_kafka_that_fails_says_why(kello: Kello) -> None:
