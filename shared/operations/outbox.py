@@ -7,7 +7,7 @@ import typer
 
 from shared.messaging.outbox import unpacked
 from shared.operations.installation import Installation, ServiceName, installation
-from shared.operations.output import Failed, Json, Yes, ago, answer, run, table
+from shared.operations.output import Failed, Json, Yes, ago, answer, counted, run, table
 
 app = typer.Typer(no_args_is_help=True, help="What a service is to publish and has not.")
 
@@ -40,7 +40,11 @@ def retry(service: ServiceName, yes: Yes = False, as_json: Json = False) -> None
     kello outbox retry billing --yes
     """
     ids = run(_retry(installation(), service, do_it=yes))
-    said = f"the relay tries again: {len(ids)} rows" if yes else f"would try again {len(ids)} rows: add --yes"
+    said = (
+        f"the relay tries {counted(len(ids), 'row')} again"
+        if yes
+        else f"would try {counted(len(ids), 'row')} again: add --yes"
+    )
     answer({"service": service, "outbox_ids": ids, "done": yes}, said, as_json=as_json)
 
 

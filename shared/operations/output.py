@@ -93,6 +93,11 @@ def table(*columns: str, rows: Iterable[Iterable[object]], title: str | None = N
     return shown
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 partition`, `2 partitions`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def ago(seconds: float | None) -> str:
     """How long something takes or is ago, in the two largest units: 3 s, 2 min 5 s, 3 d 4 h; `-` for None."""
     if seconds is None:

@@ -7,7 +7,7 @@ import typer
 
 from shared.messaging import offsets
 from shared.operations.installation import Connection, Installation, ServiceName, installation
-from shared.operations.output import Failed, Json, Yes, answer, run
+from shared.operations.output import Failed, Json, Yes, answer, counted, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def resume(service: ServiceName, yes: Yes = False, as_json: Json = False) -> Non
     halt = run(_resume(installation(), service, do_it=yes))
     what = [f"the pause ({halt.reason})"] if halt.reason is not None else []
     if halt.partitions_with_dead_letters:
-        what.append(f"{halt.partitions_with_dead_letters} partitions with dead letters in a row")
+        what.append(f"{counted(halt.partitions_with_dead_letters, 'partition')} with dead letters in a row")
     said = f"{service} goes on; it was held by" if yes else f"would let {service} go on, which is held by"
     answer({**asdict(halt), "done": yes}, f"{said} {' and '.join(what)}{'' if yes else ': add --yes'}", as_json=as_json)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.operations.output import ago
+from shared.operations.output import ago, counted
 from shared.operations.survey import Inside, ServiceState, Survey
 
 LAG_SECONDS = 60
@@ -31,31 +31,46 @@ def _told(state: ServiceState, dead_run_max: int) -> Iterator[tuple[str, str]]:
         yield f"its database does not answer: {state.error}", f"kello status {name}"
         return
     if not state.processes:
-        yield "no process of it is in its consumer group", f"start services/{name}; its log says why it ended"
+        yield (
+            "no process of it is in its consumer group",
+            f"python -m services.{name}; its last log line says why it ended",
+        )
     if state.inside.pause is not None:
         yield f"it is paused: {state.inside.pause}", f"kello resume {name} --yes"
     stopped = sum(stand.dead_run >= dead_run_max for stand in state.inside.stands.values())
     if stopped:
-        yield f"{stopped} partitions stopped after too many dead letters in a row", f"kello dead groups {name}"
-    elif state.inside.pause is None and (state.waiting_seconds or 0) > LAG_SECONDS:
+        yield (
+            f"{counted(stopped, 'partition')} stopped after too many dead letters in a row",
+            f"kello dead groups {name}",
+        )
+    beyond = {lag.topic for lag in state.lags if (lag.next_offset or 0) > lag.end_offset}
+    for topic in sorted(beyond):
+        yield (
+            f"{topic} ends before what was read of it: it was recreated or truncated",
+            f"kello offsets reset {name} {topic}",
+        )
+    if not stopped and state.inside.pause is None and (state.waiting_seconds or 0) > LAG_SECONDS:
         yield f"the oldest record has waited for {ago(state.waiting_seconds)}", f"kello lag {name}"
     if state.letters:
-        yield f"{state.letters} dead letters wait for a decision", f"kello dead groups {name}"
+        yield f"{counted(state.letters, 'dead letter')} to decide about", f"kello dead groups {name}"
     yield from _inside(name, state.inside)
 
 
 def _inside(name: str, inside: Inside) -> Iterator[tuple[str, str]]:
     if inside.outbox_blocked:
-        yield f"{inside.outbox_blocked} keys wait behind a row that Kafka never takes", f"kello outbox show {name}"
+        yield (
+            f"{counted(inside.outbox_blocked, 'key')} behind a row that Kafka never takes",
+            f"kello outbox show {name}",
+        )
     elif (inside.outbox_age_seconds or 0) > OUTBOX_SECONDS:
         who = "its relay cannot publish it" if inside.has_relay else "no process is its relay"
         yield f"the outbox has waited for {ago(inside.outbox_age_seconds)}: {who}", f"kello outbox show {name}"
     for tasks in inside.tasks:
         if tasks.late:
-            yield f"{tasks.late} tasks {tasks.kind} are late", f"kello tasks list {name} --late"
+            yield f"{tasks.late} {tasks.kind} late", f"kello tasks list {name} --late"
         if (tasks.oldest_unknown_seconds or 0) > UNKNOWN_SECONDS:
             yield (
-                f"{tasks.unknown} tasks {tasks.kind} have no known outcome",
+                f"{tasks.unknown} {tasks.kind} without a known outcome",
                 f"kello tasks list {name} --state unknown",
             )
     if inside.pending:

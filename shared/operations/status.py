@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -86,11 +87,15 @@ def top(
 
 async def _top(here: Installation, services: Sequence[str], every: float, count: int) -> None:
     before: Survey | None = None
-    looks = 0
-    with Live(Text("looking"), console=console(), auto_refresh=False) as live:
+    looks, out = 0, console()
+    with Live(Text("looking"), console=out, auto_refresh=False) if out.is_terminal else nullcontext() as live:
         while not count or looks < count:
             found = await survey(here, services)
-            live.update(_screen(found, before, problems(found, here.dead_run_max)), refresh=True)
+            screen = _screen(found, before, problems(found, here.dead_run_max))
+            if live is None:
+                out.print(screen)
+            else:
+                live.update(screen, refresh=True)
             before, looks = found, looks + 1
             if not count or looks < count:
                 await asyncio.sleep(every)

@@ -13,7 +13,7 @@ from shared.messaging.resolution import NotResolved, resolve, results_of
 from shared.messaging.service import Service
 from shared.operations import effects
 from shared.operations.installation import Connection, Installation, ServiceName, installation, service_named
-from shared.operations.output import USAGE, Failed, Json, Yes, ago, answer, run, table
+from shared.operations.output import USAGE, Failed, Json, Yes, ago, answer, counted, run, table
 from shared.operations.survey import LATE_SECONDS
 
 app = typer.Typer(no_args_is_help=True, help="Calls to the outside and timers: what is late or unknown, and its end.")
@@ -75,7 +75,9 @@ def retry(
     kello tasks retry billing capture-payment --yes
     """
     keys = run(_retry(installation(), service, kind, key, do_it=yes))
-    said = f"{len(keys)} tasks are tried now" if yes else f"would try {len(keys)} tasks now: add --yes"
+    said = (
+        f"tried now: {counted(len(keys), 'task')}" if yes else f"would try {counted(len(keys), 'task')} now: add --yes"
+    )
     answer({"service": service, "kind": kind, "keys": keys, "done": yes}, said, as_json=as_json)
 
 

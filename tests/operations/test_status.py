@@ -59,11 +59,11 @@ async def test_every_fault_is_named_with_what_to_do(
     document = (await command("status", "--json", code=1, environment=environment)).document
     found = told(document, "billing")
     assert found == {
-        "no process of it is in its consumer group": "start services/billing; its log says why it ended",
-        "1 partitions stopped after too many dead letters in a row": "kello dead groups billing",
-        "1 dead letters wait for a decision": "kello dead groups billing",
-        "1 keys wait behind a row that Kafka never takes": "kello outbox show billing",
-        "1 tasks capture-payment have no known outcome": "kello tasks list billing --state unknown",
+        "no process of it is in its consumer group": "python -m services.billing; its last log line says why it ended",
+        "1 partition stopped after too many dead letters in a row": "kello dead groups billing",
+        "1 dead letter to decide about": "kello dead groups billing",
+        "1 key behind a row that Kafka never takes": "kello outbox show billing",
+        "1 capture-payment without a known outcome": "kello tasks list billing --state unknown",
     }
     assert told(document, "notify")["it is paused: the provider moves"] == "kello resume notify --yes"
     assert state(document, "billing")["lag_records"] == 3
@@ -76,6 +76,17 @@ async def test_every_fault_is_named_with_what_to_do(
     await command("dead", "drop", "billing", await letter_id(command), "--reason", "a test", "--yes")
     document = (await command("status", "billing", "--json", code=1)).document
     assert state(document, "billing")["dead_letters"] == 0
+
+
+async def test_a_topic_that_ends_before_what_was_read_is_named(kello: Kello, command: Command) -> None:
+    async with kello.running("billing"):
+        await kello.publish(purchase(await known_customer(kello)))
+        await kello.settled()
+    await kello.rows(
+        "billing", "UPDATE messaging.consumer_offset SET next_offset = next_offset + 7 WHERE topic = 'sales.events'"
+    )
+    document = (await command("status", "billing", "--json", code=1)).document
+    assert "kello offsets reset billing sales.events" in told(document, "billing").values()
 
 
 async def letter_id(command: Command) -> str:
