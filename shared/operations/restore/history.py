@@ -7,8 +7,8 @@ to it by name, what was before it under its key, and then what else could have c
 
 from bisect import bisect
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, islice
@@ -43,6 +43,14 @@ BY = "kello restore"
 """Who ended a letter, where whoever did was lost with the database."""
 
 
+class NotComeOut(Failed):
+    """Something on Kafka does not come out of what this database and Kafka hold, as things were brought in."""
+
+    def __init__(self, what: object, why: object, keys: Collection[str] = ()) -> None:
+        super().__init__(f"cannot adopt {what}: {why}. Nothing was changed")
+        self.keys = frozenset(keys)
+
+
 @dataclass(slots=True)
 class Done:
     """What a restore has done so far."""
@@ -65,6 +73,8 @@ class History:
     retell: Retell
     shift: timedelta
     """How far the business clock is from the real one."""
+    punctual: frozenset[str] = frozenset()
+    """Keys under which everything was taken in as soon as it came; of the others nothing is, unless it is needed."""
     done: Done = field(default_factory=Done)
     _loud: dict[Partition, dict[int, int]] = field(default_factory=dict)
     """By offset: the sequence of what was published of a record."""
@@ -92,21 +102,21 @@ class History:
             except Mismatch as mismatch:
                 first, last = chunk[0].record, chunk[-1].record
                 place = f"what came from {came_at(chunk[0]):%H:%M:%S} on ({first.topic} {first.offset} to "
-                raise Failed(_cannot(f"{place}{last.topic} {last.offset})", mismatch)) from mismatch
+                raise NotComeOut(f"{place}{last.topic} {last.offset})", mismatch) from mismatch
 
     # One transaction of old
 
     async def _transaction(self, steps: Sequence[Step]) -> None:
         """As a whole, as it was; where that does not come out, step by step."""
-        try:
-            async with self._trying():
-                await self._come_out(steps)
-        except Mismatch:
-            if len(steps) > 1 and all(self._is_timer(step) for step in steps) and await self._found(steps):
+        if not any(step.keys & self.punctual for step in steps):
+            with suppress(Mismatch):
+                async with self._trying():
+                    await self._come_out(steps)
                 return
-            for step in steps:
-                if not await self._found([step]):
-                    raise
+        if len(steps) > 1 and all(self._is_timer(step) for step in steps) and await self._found(steps):
+            return
+        for step in steps:
+            await self._found([step])
 
     async def _found(self, steps: Sequence[Step]) -> bool:
         """Whether the steps come out when what may have come before them is brought in, bit by bit."""
@@ -125,13 +135,16 @@ class History:
         except Mismatch as mismatch:
             if len(steps) > 1:
                 return False
-            raise Failed(_cannot(str(steps[0]), mismatch)) from mismatch
+            raise NotComeOut(steps[0], mismatch, steps[0].keys | await self._roots(steps)) from mismatch
 
     async def _bit_by_bit(self, steps: Sequence[Step]) -> AsyncIterator[None]:
         """After each bit that was brought in: first nothing; under the same keys; timers that were due; any key."""
-        yield
         now, before = steps[0].now, steps[0].sequence - 1
         keys = {key for step in steps for key in step.keys} | await self._roots(steps)
+        if keys & self.punctual:
+            began = min(self._began(step) for step in steps)
+            await self._bring(self.inputs.silent(began - self.shift, keys & self.punctual), now, before)
+        yield
         until = now - self.shift + CLOCKS_APART
         scheduled_by = [received for step in steps if (received := self._scheduled_by(step)) is not None]
         for some in _growing(self.inputs.silent(until, keys, apart_from=scheduled_by)):
@@ -146,6 +159,10 @@ class History:
         for some in _growing(self.inputs.silent(until, apart_from=scheduled_by)):
             await self._bring(some, now, before)
             yield
+
+    def _began(self, step: Step) -> datetime:
+        """Until when something could change what a step came from: a call's claim, or the decision itself."""
+        return _claimed_at(step) if step.cause_id.partition("/")[0] in self.kinds else step.now
 
     def _is_timer(self, step: Step) -> bool:
         kind = self.kinds.get(step.cause_id.partition("/")[0])
@@ -201,13 +218,11 @@ class History:
             return Case(received, step, before)
         kind = self.kinds.get(step.cause_id.partition("/")[0])
         if kind is None:
-            raise Failed(
-                _cannot(
-                    str(step),
-                    "its cause is not among the records since the backup. If this database was written to after it "
-                    "came back, bring the backup back once more; if a dead letter was edited and replayed, or "
-                    "retention took the record, a later backup is needed",
-                )
+            raise NotComeOut(
+                step,
+                "its cause is not among the records since the backup. If this database was written to after it came "
+                "back, bring the backup back once more; if a dead letter was edited and replayed, or retention took "
+                "the record, a later backup is needed",
             )
         row = await self._task_of(kind.kind, step)
         return Case(await self._ended(row, kind, step), step, before)
@@ -252,8 +267,7 @@ class History:
             row["kind"], row["key"], max(int(attempts), 1), self._idempotency_key(row), int(reconciliations)
         )
         retold = Retold(Due()) if kind.perform is None else await self._retold(kind, row, call, step.records)
-        at = datetime.fromtimestamp((UUID(step.records[0].event_id).int >> 80) / 1000, UTC)
-        message = outcome_of(row, kind, retold, at, int(attempts), int(reconciliations))
+        message = outcome_of(row, kind, retold, _claimed_at(step), int(attempts), int(reconciliations))
         message.id = step.cause_id
         return Ended(row["kind"], row["key"], message)
 
@@ -268,9 +282,9 @@ class History:
         try:
             retold = await self.retell(kind, kind.payload.model_validate_json(row["payload"]), call, events)
         except NotRetold as error:
-            raise Failed(_cannot(f"the end of {call.kind} {call.key}", error)) from error
+            raise NotComeOut(f"the end of {call.kind} {call.key}", error) from error
         except ValidationError as error:
-            raise Failed(_cannot(f"the task {call.kind} {call.key}", "its payload cannot be read")) from error
+            raise NotComeOut(f"the task {call.kind} {call.key}", "its payload cannot be read") from error
         if retold.lost is not None and retold.lost not in self.done.lost:
             self.done.lost.append(retold.lost)
         return retold
@@ -344,6 +358,11 @@ class History:
             raise
 
 
+def _claimed_at(step: Step) -> datetime:
+    """When a call that ended was claimed: ids begin with the time of their cause."""
+    return datetime.fromtimestamp((UUID(step.records[0].event_id).int >> 80) / 1000, UTC)
+
+
 def _followers(loud: Mapping[int, int]) -> tuple[Sequence[int], Sequence[int]]:
     offsets = sorted(loud)
     lowest = list(accumulate((loud[offset] for offset in reversed(offsets)), min))
@@ -374,7 +393,3 @@ def _growing(received: Sequence[Received]) -> Iterator[list[Received]]:
         if not some:
             return
         yield some
-
-
-def _cannot(what: str, why: object) -> str:
-    return f"cannot adopt {what}: {why}. Nothing was changed"

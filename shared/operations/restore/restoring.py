@@ -23,7 +23,7 @@ from shared.operations.installation import CALL_SECONDS, Connection, Installatio
 from shared.operations.letters import letters_of
 from shared.operations.output import Failed
 from shared.operations.restore.again import Again
-from shared.operations.restore.history import BY, Done, History
+from shared.operations.restore.history import BY, Done, History, NotComeOut
 from shared.operations.restore.inputs import Inputs
 from shared.operations.restore.published import Published, Step, by_type
 
@@ -31,6 +31,7 @@ STATEMENT_SECONDS = 300.0
 READ_RECORDS = 5000
 POLL_MILLISECONDS = 500
 IDENTITIES_AT_ONCE = 10_000
+PUNCTUAL_KEYS_MAX = 100
 CLOCKS_APART_MILLISECONDS = 5000
 """Brokers' clocks may differ by so much."""
 
@@ -106,7 +107,7 @@ class _Restore:
         ):
             return Report(self._service.name, False, keep)
         steps = published.transactions()
-        inputs = await self._inputs(published, steps, stands, taken_in)
+        inputs, taken_in = await self._inputs(published, steps, stands, taken_in)
         steps = published.transactions()  # without the answers to letters that were dropped, which are known by now
         await self._number_rows_from(published.highest + 1)
         done = await self._come_again(published, inputs, steps, taken_in)
@@ -124,10 +125,25 @@ class _Restore:
     async def _come_again(
         self, published: Published, inputs: Inputs, steps: Sequence[Sequence[Step]], taken_in: Mapping[Partition, int]
     ) -> Done:
+        """Nobody knows when what was published nothing of was taken in: first as late as it can be; and where something
+        does not come out so, everything once more, with what is under its keys taken in as soon as it came."""
         shift: timedelta = await self._tx.fetchval("SELECT shift FROM messaging.clock")
-        history = History(self._tx, Again(self._service, published), inputs, self._kinds, self._retell, shift)
-        await history.come_again(steps)
-        await history.take_in_the_rest({**taken_in, **_higher(inputs.reached(), taken_in)})
+        punctual: frozenset[str] = frozenset()
+        while True:
+            history = History(
+                self._tx, Again(self._service, published), inputs, self._kinds, self._retell, shift, punctual
+            )
+            try:
+                with inputs.trying():
+                    async with self._tx.transaction():
+                        await history.come_again(steps)
+                        await history.take_in_the_rest({**taken_in, **_higher(inputs.reached(), taken_in)})
+            except NotComeOut as failure:
+                if failure.keys <= punctual or len(punctual) > PUNCTUAL_KEYS_MAX:
+                    raise
+                punctual |= failure.keys
+            else:
+                break
         for letter_id in published.dropped:
             await dead_letter_store.end(self._tx, End(letter_id, "dropped", BY, reason="its sender was told so"))
         return history.done
@@ -169,9 +185,10 @@ class _Restore:
         published: Published,
         steps: Sequence[Sequence[Step]],
         stands: Stands,
-        taken_in: Mapping[Partition, int],
-    ) -> Inputs:
-        """What was taken in since the backup: all that Kafka was told of, and all that came before the last event."""
+        told: Mapping[Partition, int],
+    ) -> tuple[Inputs, dict[Partition, int]]:
+        """What was taken in since the backup: all that Kafka was told of, and what came before the last event. And the
+        offsets up to which that is; what came right after them is read, too, since brokers' clocks differ."""
         ranges = await self._installed.ranges(self._service.consumes)
         begins: dict[Partition, int] = {}
         for place, range_ in ranges.items():
@@ -183,9 +200,11 @@ class _Restore:
                     f"stood at {begins[place]}: retention took what {self._service.name} had decided on since, or the "
                     "topic was recreated. Bring back a later backup"
                 )
-        told_by = await self._offsets_at(ranges, published.last_timestamp + CLOCKS_APART_MILLISECONDS)
+        alive = await self._offsets_at(ranges, published.last_timestamp)
+        after = await self._offsets_at(ranges, published.last_timestamp + CLOCKS_APART_MILLISECONDS)
+        taken_in = {place: max(told.get(place, 0), alive[place], begin) for place, begin in begins.items()}
         inputs = Inputs(self._service.handlers, published.letters.keys())
-        wanted = {place: (begin, max(taken_in.get(place, 0), told_by[place])) for place, begin in begins.items()}
+        wanted = {place: (begin, max(taken_in[place], after[place])) for place, begin in begins.items()}
         async for place, records in self._read(wanted):
             inputs.add(place, records)
         causes = {step.cause_id for together in steps for step in together}
@@ -193,7 +212,7 @@ class _Restore:
         await self._add_letters(published, inputs, missing - set(inputs.ids))
         inputs.forget(await self._known(inputs))
         inputs.mark_loud(causes)
-        return inputs
+        return inputs, taken_in
 
     async def _add_letters(self, published: Published, inputs: Inputs, missing: Collection[str]) -> None:
         """What was published of letters that somebody replayed or dropped since the backup."""
