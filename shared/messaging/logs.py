@@ -109,7 +109,7 @@ def configure(service: str, level: str) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event).decode()),
             ],
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _left_out_of_libraries],
         )
     )
     handler.addFilter(_Bounded(service))
@@ -127,9 +127,16 @@ class _Bounded(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         metrics.LOG_LINES.labels(self._service, record.levelname.lower(), record.name).inc()
         left_out = _bound.take((record.name, str(record.msg)[:TEMPLATE_CHARACTERS]), monotonic())
-        if left_out:
-            record.msg = f"{record.msg} ({left_out} lines like this were left out)"
+        record.left_out = left_out
         return left_out is not None or record.levelno >= logging.CRITICAL
+
+
+def _left_out_of_libraries(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What the filter noted on the record."""
+    left_out = getattr(event.get("_record"), "left_out", None)
+    if left_out:
+        event["left_out"] = left_out
+    return event
 
 
 def _words(alike: Hashable) -> list[str]:
