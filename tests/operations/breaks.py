@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 Break: TypeAlias = tuple[str, str]
-"""The name of a check, and a statement that breaks its promise."""
+"""The name of a check, and what breaks its promise: statements, of which the last returns something."""
 
 BILLING: Sequence[Break] = (
     (
@@ -46,8 +46,9 @@ BILLING: Sequence[Break] = (
     (
         "ledger-balances",
         """
-        UPDATE account SET outstanding = outstanding + 1
-        WHERE id = (SELECT id FROM account ORDER BY id OFFSET 2 LIMIT 1) RETURNING id
+        ALTER TABLE ledger_entry DROP CONSTRAINT ledger_entry_balances;
+        UPDATE ledger_entry SET revenue = revenue + 1
+        WHERE id = (SELECT id FROM ledger_entry WHERE kind = 'invoice' ORDER BY id LIMIT 1) RETURNING 'entry ' || id
         """,
     ),
     ("ledger-only-grows", "ALTER TABLE allocation DISABLE TRIGGER append_only"),

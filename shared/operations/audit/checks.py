@@ -50,7 +50,10 @@ async def _asked(view: View, check: Check) -> Finding:
     try:
         async with view.connection.transaction():  # a savepoint: what fails leaves the snapshot as it was
             rows = await view.connection.fetch(
-                f"SELECT offending, count(*) OVER () AS found FROM ({check.select}) AS broken (offending) LIMIT $1",  # noqa: S608 - the literal of a check
+                f"""
+                SELECT coalesce(offending, 'what has no id') AS offending, count(*) OVER () AS found
+                FROM ({check.select}) AS broken (offending) LIMIT $1
+                """,  # noqa: S608 - the literal of a check
                 NAMED_MAX,
             )
     except asyncpg.PostgresError as error:
