@@ -19,7 +19,10 @@ BILLING: Sequence[Break] = (
     ),
     (
         "invoices-told-once",
-        "UPDATE invoice SET printed = 'another' WHERE id = (SELECT id FROM invoice WHERE number = 2) RETURNING id",
+        """
+        UPDATE invoice SET printed = 'another'
+        WHERE id = (SELECT id FROM invoice WHERE status = 'paid' ORDER BY id LIMIT 1) RETURNING id
+        """,
     ),
     (
         "lines-sum-up",
@@ -83,7 +86,8 @@ BILLING: Sequence[Break] = (
     (
         "as-many-events",
         """
-        UPDATE invoice SET version = version + 1 WHERE id = (SELECT id FROM invoice WHERE number = 3)
+        UPDATE invoice SET version = version + 1
+        WHERE id = (SELECT id FROM invoice WHERE status = 'paid' ORDER BY id DESC LIMIT 1)
         RETURNING 'invoice/' || id
         """,
     ),
