@@ -64,7 +64,7 @@ def answer(document: Any, *shown: RenderableType, as_json: bool) -> None:
         return
     out = console()
     for each in shown:
-        out.print(each)
+        out.print(each, markup=False)  # what is shown was written by others
 
 
 def stop(message: str, code: int = NO) -> NoReturn:
