@@ -5,7 +5,9 @@ too, and a decision is a function of rows, message, moment and ids. So everythin
 in one transaction, and must come out as it was published, to the byte: versions, numbers, ledger entries, tasks and
 all rows that no event tells of come with it. Nothing of that is published again. What was decided and never published
 is decided, too, and published when the service runs. Calls to the outside that may have been made are not made again:
-they are unknown, and the service asks about them before anything else.
+they are unknown, and the service asks about them before anything else. A mail server cannot be asked: what was handed
+over and not told of goes once more under the same Message-ID, or not again, as its category says; and where the order
+in which the service heard of things cannot be told from what it published, perhaps by another way.
 
 Where an event does not come out again, nothing is changed and the command says which, and what to do.
 """

@@ -1,8 +1,8 @@
 """What was decided since the backup, decided again in its order, until every event on Kafka has come out once more.
 
 What was published of names its cause, its moment and its place. What nothing was published of (a copy that was
-refreshed, a mail that was ordered) is brought in when something published cannot have come out without it: what led
-to it by name, what was before it under its key, and then what else could have changed its outcome, the oldest first.
+refreshed, a mail that was ordered) is brought in when something published cannot have come out without it: what led to
+it, what was before it under its key, and then what else could have changed its outcome, the oldest first.
 """
 
 from bisect import bisect
@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import accumulate, islice
 from typing import Any
-from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -28,7 +27,7 @@ from shared.messaging.tasks import TaskCall, TaskKind
 from shared.operations.output import Failed
 from shared.operations.restore.again import Again, Case, Ended, Mismatch
 from shared.operations.restore.inputs import Inputs, came_at, token_of
-from shared.operations.restore.outcomes import beginnings, message_id, outcome_of, readings
+from shared.operations.restore.outcomes import beginnings, claimed_at, message_id, outcome_of, readings
 from shared.operations.restore.published import Step, Told
 from shared.schemas import registry
 from shared.schemas.base import Payload
@@ -113,10 +112,10 @@ class History:
                 async with self._trying():
                     await self._come_out(steps)
                 return
-        if len(steps) > 1 and all(self._is_timer(step) for step in steps) and await self._found(steps):
-            return
-        for step in steps:
-            await self._found([step])
+        are_turns = len(steps) > 1 and all(self._is_timer(step) for step in steps)
+        if not (are_turns and await self._found(steps)):
+            for step in steps:
+                await self._found([step])
 
     async def _found(self, steps: Sequence[Step]) -> bool:
         """Whether the steps come out when what may have come before them is brought in, bit by bit."""
@@ -143,12 +142,13 @@ class History:
         keys = {key for step in steps for key in step.keys} | await self._roots(steps)
         if keys & self.punctual:
             began = min(self._began(step) for step in steps)
-            await self._bring(self.inputs.silent(began - self.shift, keys & self.punctual), now, before)
+            for each in self.inputs.silent(began - self.shift, keys & self.punctual):
+                await self._bring_if_it_fits([each], now, before)
         yield
         until = now - self.shift + CLOCKS_APART
         scheduled_by = [received for step in steps if (received := self._scheduled_by(step)) is not None]
         for some in _growing(self.inputs.silent(until, keys, apart_from=scheduled_by)):
-            await self._bring(some, now, before)
+            await self._bring_if_it_fits(some, now, before)
             yield
         for _ in range(TIMERS_MAX):
             row = await self._timer_due(now)
@@ -157,12 +157,12 @@ class History:
             await self._end(row, Retold(Due()), row["due_at"], before)
             yield
         for some in _growing(self.inputs.silent(until, apart_from=scheduled_by)):
-            await self._bring(some, now, before)
+            await self._bring_if_it_fits(some, now, before)
             yield
 
     def _began(self, step: Step) -> datetime:
         """Until when something could change what a step came from: a call's claim, or the decision itself."""
-        return _claimed_at(step) if step.cause_id.partition("/")[0] in self.kinds else step.now
+        return claimed_at(step) if step.cause_id.partition("/")[0] in self.kinds else step.now
 
     def _is_timer(self, step: Step) -> bool:
         kind = self.kinds.get(step.cause_id.partition("/")[0])
@@ -267,7 +267,7 @@ class History:
             row["kind"], row["key"], max(int(attempts), 1), self._idempotency_key(row), int(reconciliations)
         )
         retold = Retold(Due()) if kind.perform is None else await self._retold(kind, row, call, step.records)
-        message = outcome_of(row, kind, retold, _claimed_at(step), int(attempts), int(reconciliations))
+        message = outcome_of(row, kind, retold, claimed_at(step), int(attempts), int(reconciliations))
         message.id = step.cause_id
         return Ended(row["kind"], row["key"], message)
 
@@ -293,9 +293,8 @@ class History:
         return f"{self.again.service}:{row['kind']}:{row['key']}"
 
     async def _row(self, kind: str, keys: Sequence[str]) -> Row | None:
-        return await self.tx.fetchrow(
-            "SELECT * FROM messaging.task WHERE kind = $1 AND key = ANY ($2::text[])", kind, keys
-        )
+        sql = "SELECT * FROM messaging.task WHERE kind = $1 AND key = ANY ($2::text[])"
+        return await self.tx.fetchrow(sql, kind, keys)
 
     async def _waiting(self, now: datetime) -> list[Row]:
         return await self.tx.fetch(
@@ -322,6 +321,12 @@ class History:
         """Takes records in that nothing was published of, and what was before them. Raises Mismatch."""
         for chunk in _chunks(self.inputs.with_those_before(wanted)):
             await self._take_in(chunk, min(now, self._moment(came_at(chunk[-1]))), before)
+
+    async def _bring_if_it_fits(self, wanted: Sequence[Received], now: datetime, before: int) -> None:
+        """What would have been published of, and was not, came later: it goes on waiting."""
+        with suppress(Mismatch):
+            async with self._trying():
+                await self._bring(wanted, now, before)
 
     async def _take_in(self, received: Sequence[Received], now: datetime, before: int | None = None) -> None:
         unreadable = [each for each in received if each.message is None]
@@ -356,11 +361,6 @@ class History:
         except BaseException:
             self.done.told, self.done.taken_in, self.done.ended, self.done.to_publish = counted
             raise
-
-
-def _claimed_at(step: Step) -> datetime:
-    """When a call that ended was claimed: ids begin with the time of their cause."""
-    return datetime.fromtimestamp((UUID(step.records[0].event_id).int >> 80) / 1000, UTC)
 
 
 def _followers(loud: Mapping[int, int]) -> tuple[Sequence[int], Sequence[int]]:

@@ -1,9 +1,9 @@
 """The messages that tell of a task's end: made again from its row, and read back from what was published of them."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from shared.messaging.database import Row
 from shared.messaging.decision import Message
@@ -11,6 +11,7 @@ from shared.messaging.retold import Retold
 from shared.messaging.task_store import Claimed, Settled
 from shared.messaging.tasks import Ended, TaskKind, message_of
 from shared.operations.restore.inputs import token_of
+from shared.operations.restore.published import Step
 
 
 def outcome_of(
@@ -40,3 +41,8 @@ def beginnings(cause_id: str) -> Iterator[str]:
     parts = cause_id.split("/")
     for n in range(2, len(parts)):
         yield "/".join(parts[:n])
+
+
+def claimed_at(step: Step) -> datetime:
+    """When a call that ended was claimed: ids begin with the time of their cause."""
+    return datetime.fromtimestamp((UUID(step.records[0].event_id).int >> 80) / 1000, UTC)
