@@ -129,7 +129,7 @@ def bill_order(state: Billing, message: Message[Order], now: datetime, ids: Ids)
     customer = state.customer(order.customer_id)
     if customer.status == "erased":
         raise Refused("customer_erased", "the customer was erased on request and cannot be billed: register a new one")
-    bill = invoices.bill_of(order, state.rates, state.entity, message.time, ids)
+    bill = invoices.bill_of(order, customer.id, state.rates, state.entity, message.time, ids)
     if customer.status == "unknown":
         draft, waiting, told = invoices.drafted(bill, customer)
         return Decision([draft, waiting], [told])

@@ -63,7 +63,7 @@ def record_of(payload: Payload, source: str, cause: Message[object], now: dateti
 
 
 def unpacked(packed: bytes) -> list[tuple[str, bytes | None]]:
-    """The headers of an outbox row, as aiokafka takes them."""
+    """The headers of an outbox row, as aiokafka takes them: in tuples and nothing else."""
     return [(name, value) for name, value in ormsgpack.unpackb(packed)]
 
 

@@ -128,19 +128,21 @@ class Reader:
                 payload: Payload = registry.parse_tombstone(partition.topic, record.key, record.headers)
             else:
                 payload = registry.parse(head.type, value)
-            _check_key(record, payload)
+            key = _checked_key(record, payload)
         except Unreadable as error:
             fault = Fault("poison", error.code, error.message)
             return Received(partition, record, None, fault, 0, _unread(model, partition, record, head))
-        message = _message(partition, record, head, payload, payload.kafka_key)
+        message = _message(partition, record, head, payload, key)
         return Received(partition, record, message, None, value_hash(head.type, value or b""))
 
 
-def _check_key(record: "ConsumerRecord[bytes, bytes]", payload: Payload) -> None:
+def _checked_key(record: "ConsumerRecord[bytes, bytes]", payload: Payload) -> str:
     if record.key is None:
         raise Unreadable("no-key", f"the record has no key: set it to the text of {payload.key_field}")
-    if record.key != payload.kafka_key.encode():
+    key = payload.kafka_key
+    if record.key != key.encode():
         raise Unreadable("wrong-key", f"the record's key must be the text of {payload.key_field}")
+    return key
 
 
 def _unread(

@@ -120,7 +120,9 @@ def moment(text: str) -> datetime:
     """An RFC 3339 date-time in UTC, 1900 to 2200. Raises Unreadable."""
     if _RFC3339.match(text):
         try:
-            time = datetime.fromisoformat(text.upper()).astimezone(UTC)
+            time = datetime.fromisoformat(text.upper())
+            if time.tzinfo is not UTC:
+                time = time.astimezone(UTC)
         except (ValueError, OverflowError):
             pass
         else:

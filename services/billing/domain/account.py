@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from pydantic import TypeAdapter
+
 from shared.messaging.decision import Ids, Refused
 from shared.schemas.billing import AccountBalanceChanged, AccountOpened, BillTo
 from shared.schemas.customer import CustomerProfile, ProfileErased
@@ -111,7 +113,7 @@ def moved(account: Account, *, outstanding: int = 0, credit: int = 0) -> tuple[A
     )
     if after.outstanding > AMOUNT_MAX or after.credit > AMOUNT_MAX:
         raise Refused("account_limit", f"no account holds more than {AMOUNT_MAX} minor units: settle it first")
-    return after, AccountBalanceChanged.model_validate(
+    return after, _balance_changed(
         {
             "customer_id": after.customer_id,
             "account_id": after.id,
@@ -121,6 +123,9 @@ def moved(account: Account, *, outstanding: int = 0, credit: int = 0) -> tuple[A
             "version": after.version,
         }
     )
+
+
+_balance_changed = TypeAdapter(AccountBalanceChanged).validator.validate_python
 
 
 def _bill_to(profile: CustomerProfile) -> BillTo:

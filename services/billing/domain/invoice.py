@@ -5,6 +5,8 @@ from datetime import date, datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
 
+from pydantic import TypeAdapter
+
 from services.billing.domain.account import Account, Customer, moved, opened
 from services.billing.domain.ledger import Allocation, Entry, Postings, balanced
 from services.billing.domain.legal_entity import LegalEntity, Series, printed_number
@@ -124,6 +126,7 @@ class Issued:
 
 def bill_of(
     order: Order,
+    customer_id: UUID,
     rates: TaxRates,
     entity: LegalEntity,
     ordered_at: datetime,
@@ -143,7 +146,7 @@ def bill_of(
     tax = sum([line.tax for line in lines])
     return Bill(
         invoice_id,
-        order.customer_id,
+        customer_id,
         order.currency,
         kind,
         cause_id,
@@ -257,8 +260,11 @@ def _entries(bill: Bill, account: Account, credit: int, on: date, ids: Ids) -> l
     return [entry, credit_entry, Allocation(credit_entry.id, bill.customer_id, bill.id, None, credit)]
 
 
+_invoice_issued = TypeAdapter(InvoiceIssued).validator.validate_python
+
+
 def _told(bill: Bill, issue: Issue, series: Series, version: int) -> InvoiceIssued:
-    return InvoiceIssued.model_validate(
+    told: InvoiceIssued = _invoice_issued(
         {
             "customer_id": bill.customer_id,
             "invoice_id": bill.id,
@@ -277,6 +283,7 @@ def _told(bill: Bill, issue: Issue, series: Series, version: int) -> InvoiceIssu
             "version": version,
         }
     )
+    return told
 
 
 def _told_paid(invoice: Invoice, on: date) -> InvoicePaid:
