@@ -58,7 +58,7 @@ EXIT_STUCK = 70
 WATCH_SECONDS = 1.0
 GAUGE_SECONDS = 5.0
 RETRY_SECONDS = 0.5
-GC_THRESHOLD = 200_000
+GC_THRESHOLD = 1_000_000
 """More than lives while batches are decided: what they leave is freed by counting references, and needs no search."""
 
 
