@@ -1,9 +1,9 @@
 """The consumer: one FastStream batch subscriber over all topics of a service, claims, and savers with a slot each.
 
-FastStream fetches and hands over raw records; the handler decodes batch N+1 while batch N is saved. Some savers work
-side by side, so that one decides while another waits for PostgreSQL; a partition always goes to the same one. Nobody
-acknowledges anything: what counts is the offset in PostgreSQL, and Kafka is told it now and then, so that
-kafka-consumer-groups shows true lag.
+FastStream fetches and hands over raw records; the handler decodes what comes next while a batch is saved, and adds it
+to the batch that waits. Some savers work side by side, so that one decides while another waits for PostgreSQL; a
+partition always goes to the same one. Nobody acknowledges anything: what counts is the offset in PostgreSQL, and Kafka
+is told it now and then, so that kafka-consumer-groups shows true lag.
 
 A partition is worked on only under a claim, and only a claim seeks to where work goes on. The rebalance listener
 forgets claims and does no more. So after whatever happened to the group, the next record leads to a fresh claim.
@@ -31,6 +31,7 @@ from shared.messaging.intake import Intake, Progress, Records
 from shared.messaging.offsets import Advance, Partition
 from shared.messaging.received import Batch, Reader, Received
 from shared.messaging.settings import ServiceSettings
+from shared.messaging.slot import Slot
 from shared.messaging.unit import Unit
 
 log = structlog.get_logger(__name__)
@@ -55,7 +56,7 @@ class Consumer:
         self._claims = claims
         self._topics = topics
         self._reader = Reader(intake.handlers)
-        self._slots: list[asyncio.Queue[Batch]] = [asyncio.Queue(maxsize=1) for _ in range(settings.savers)]
+        self._slots = [Slot(settings.batch_records_max) for _ in range(settings.savers)]
         self._is_draining = False
         self._has_left = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
@@ -119,7 +120,7 @@ class Consumer:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_seconds):
                 for slot in self._slots:
-                    await slot.join()
+                    await slot.is_empty()
                 await self._attempted(self._claims.tell_kafka)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(None)
@@ -173,7 +174,7 @@ class Consumer:
 
     def _shares(
         self, fetched: dict[Partition, list[RawRecord]]
-    ) -> Iterator[tuple[asyncio.Queue[Batch], dict[Partition, list[RawRecord]]]]:
+    ) -> Iterator[tuple[Slot, dict[Partition, list[RawRecord]]]]:
         """The records for each saver: all topics of one partition number go to the same, as their keys do."""
         for n, slot in enumerate(self._slots):
             share = {place: records for place, records in fetched.items() if place.partition % len(self._slots) == n}
@@ -199,7 +200,7 @@ class Consumer:
 
     # A saver: commits one batch after the other.
 
-    async def _save_batches(self, slot: asyncio.Queue[Batch]) -> None:
+    async def _save_batches(self, slot: Slot) -> None:
         service = self._intake.service
         while True:
             batch = await slot.get()
@@ -207,7 +208,7 @@ class Consumer:
             await self._unit.persist(Records(batch, self._intake, self._note))
             metrics.BATCH_SECONDS.labels(service).observe(monotonic() - began)
             metrics.BATCH_RECORDS.labels(service).observe(len(batch))
-            slot.task_done()
+            await slot.done()
 
     def _note(self, batch: Batch, progress: Progress) -> None:
         """After each commit: who is fenced must ask the group; who is stopped waits for an operator."""

@@ -56,14 +56,19 @@ async def _leave_as_it_is(_connection: object) -> None:
     """Nobody changes a session of the pool, so asyncpg's own reset is a round trip for nothing."""
 
 
-async def connect(database_url: str, *, application: str) -> "asyncpg.Connection[asyncpg.Record]":
-    """One session of its own, for what a session holds: advisory locks and the relay."""
+async def connect(
+    database_url: str, *, application: str, synchronous_commit: str = "on"
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """One session of its own, for what a session holds: advisory locks and the relay.
+
+    Without `synchronous_commit` a crash of PostgreSQL may take back the last moments of what this session wrote.
+    """
     return await asyncpg.connect(
         database_url,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         connection_class=tracing.connection_class(),
-        server_settings={"application_name": application, **SESSION},
+        server_settings={"application_name": application, "synchronous_commit": synchronous_commit, **SESSION},
     )
 
 

@@ -69,6 +69,19 @@ class Batch:
     def __len__(self) -> int:
         return len(self.received)
 
+    def can_be_followed_by(self, other: "Batch") -> bool:
+        """Whether both were read under the same claims, so that they can be saved as one."""
+        theirs = other.advances
+        return all(
+            advance.owner == theirs[partition].owner
+            for partition, advance in self.advances.items()
+            if partition in theirs
+        )
+
+    def followed_by(self, other: "Batch") -> "Batch":
+        """One batch of both; `other` was read after this one."""
+        return Batch([*self.received, *other.received], {**self.advances, **other.advances})
+
     def halves(self) -> "tuple[Batch, Batch]":
         """The same records in two batches, to be saved one after the other."""
         first, second = self.received[: len(self) // 2], self.received[len(self) // 2 :]

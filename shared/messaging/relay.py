@@ -3,6 +3,9 @@
 One at a time for each database: it holds an advisory lock on the very session that deletes. In a round every partition
 gets one batch, and the next only after its acknowledgement. After any failure the producer is made anew and the lowest
 row comes first again: a record may be repeated on the wire, never lost, never overtaken by a later one of its key.
+
+What it writes waits for no disk: a deletion that a crash of PostgreSQL takes back is one more repetition, and who takes
+the lock next looks at Kafka first.
 """
 
 import asyncio
@@ -72,7 +75,9 @@ class Relay:
             await asyncio.sleep(POLL_SECONDS / 2)
 
     async def _hold_the_lock(self) -> None:
-        connection = await connect(self._settings.database_url, application=f"{self._service} relay")
+        connection = await connect(
+            self._settings.database_url, application=f"{self._service} relay", synchronous_commit="off"
+        )
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - of PostgreSQL
                 await asyncio.sleep(LOCK_POLL_SECONDS)
