@@ -293,7 +293,7 @@ async def load(tx: Tx, messages: Sequence[Message[Any]]) -> Billing:
     for message in messages:
         named.add(message.payload, message.partition, message.time)
     customers = await store.locked_customers(tx, named.customers)
-    state = Billing(await store.legal_entity(tx), await store.tax_rates_of(tx, named.countries))
+    state = Billing(*await store.legal_entity_and_rates(tx, named.countries))
     state.add(customers)
     state.add(await store.accounts_of(tx, named.customers))
     known = {customer.id for customer in customers if customer.status == "known"}

@@ -66,13 +66,13 @@ async def test_a_batch_of_200_takes_as_many_statements_as_a_batch_of_1(
     database: Callable[[str], Awaitable[Database]],
 ) -> None:
     one, many, somebody = [uuid4()], [uuid4() for _ in range(200)], uuid4()
-    kinds: list[Callable[[UUID], Payload]] = [
-        profile,
-        purchase,
-        lambda customer: purchase(customer, line(100), line(200)),
-        lambda customer: purchase(customer, payment_token="tok_ok"),
-        lambda customer: transfer(customer, 1000),
-        lambda customer: profile(customer, 2, name="Ada Married"),
+    kinds: list[tuple[Callable[[UUID], Payload], int]] = [
+        (profile, 6),
+        (purchase, 9),
+        (lambda customer: purchase(customer, line(100), line(200)), 9),
+        (lambda customer: purchase(customer, payment_token="tok_ok"), 10),
+        (lambda customer: transfer(customer, 1000), 11),
+        (lambda customer: profile(customer, 2, name="Ada Married"), 5),
     ]
     connection = await asyncpg.connect((await database("billing")).url)
     try:
@@ -83,11 +83,11 @@ async def test_a_batch_of_200_takes_as_many_statements_as_a_batch_of_1(
         await statements_of(connection, [transfer(somebody, 1)])
         taken = [
             [await statements_of(connection, [kind(customer) for customer in customers]) for customers in (one, many)]
-            for kind in kinds
+            for kind, _ in kinds
         ]
     finally:
         await connection.close()
-    assert all(of_one == of_many < 20 for of_one, of_many in taken), taken
+    assert taken == [[statements, statements] for _, statements in kinds]
 
 
 async def test_two_processes_number_without_a_gap(kello: Kello) -> None:

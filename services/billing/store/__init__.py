@@ -18,9 +18,8 @@ from services.billing.store.invoice import (
 from services.billing.store.ledger import insert_allocations, insert_entries
 from services.billing.store.legal_entity import (
     insert_series,
-    legal_entity,
+    legal_entity_and_rates,
     locked_series,
-    tax_rates_of,
     update_series,
 )
 from services.billing.store.payment import insert_payments, payments_of, update_payments
@@ -36,11 +35,10 @@ __all__ = [
     "insert_series",
     "invoices_of_causes",
     "invoices_with_ids",
-    "legal_entity",
+    "legal_entity_and_rates",
     "locked_customers",
     "locked_series",
     "payments_of",
-    "tax_rates_of",
     "unpaid_invoices_of",
     "update_accounts",
     "update_customers",

@@ -10,19 +10,20 @@ from shared.messaging.database import Tx, expect_rows
 from shared.messaging.working_set import Changed
 
 
-async def legal_entity(tx: Tx) -> LegalEntity:
-    """Who bills: there is one."""
-    row = await tx.fetchrow("SELECT code, zone, lanes, payment_terms_days FROM legal_entity")
-    if row is None:
-        raise LookupError("the table legal_entity must hold the one that bills")
-    return LegalEntity(row["code"], ZoneInfo(row["zone"]), row["lanes"], row["payment_terms_days"])
-
-
-async def tax_rates_of(tx: Tx, countries: Collection[str]) -> TaxRates:
+async def legal_entity_and_rates(tx: Tx, countries: Collection[str]) -> tuple[LegalEntity, TaxRates]:
+    """Who bills: there is one. And the rates of some countries."""
     rows = await tx.fetch(
-        "SELECT country, tax_class, valid_from, basis_points FROM tax_rate WHERE country = ANY ($1)", list(countries)
+        """
+        SELECT e.code, e.zone, e.lanes, e.payment_terms_days, r.country, r.tax_class, r.valid_from, r.basis_points
+        FROM legal_entity AS e LEFT JOIN tax_rate AS r ON r.country = ANY ($1)
+        """,
+        list(countries),
     )
-    return TaxRates(TaxRate(*row) for row in rows)
+    if not rows:
+        raise LookupError("the table legal_entity must hold the one that bills")
+    code, zone, lanes, terms = rows[0][:4]
+    rates = TaxRates(TaxRate(*row[4:]) for row in rows if row["country"] is not None)
+    return LegalEntity(code, ZoneInfo(zone), lanes, terms), rates
 
 
 async def locked_series(tx: Tx, keys: Collection[tuple[str, int, int]]) -> list[Series]:
