@@ -58,6 +58,13 @@ def test_a_recorded_payload_is_still_read_whole(ce_type: str) -> None:
         Draft202012Validator(PUBLISHED[ce_type]).validate(recorded)
 
 
+@pytest.mark.parametrize("ce_type", sorted(PUBLISHED))
+def test_a_payload_is_written_as_pydantic_writes_it(ce_type: str) -> None:
+    for recorded in samples_of(ce_type):
+        payload = parse(ce_type, json.dumps(recorded).encode())
+        assert payload.to_json() == payload.model_dump_json().encode()
+
+
 @pytest.mark.parametrize("ce_type", sorted(contracts()))
 def test_the_first_recorded_payload_has_every_published_field(ce_type: str) -> None:
     assert samples_of(ce_type)[0].keys() == PUBLISHED[ce_type]["properties"].keys()
