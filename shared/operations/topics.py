@@ -1,5 +1,6 @@
 """`kello topics`: the plan of topics against a cluster. Nothing is ever deleted, and no partition count changed."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +125,20 @@ async def _apply(here: Installation, file: Path | None, *, do_it: bool) -> Gap:
                 await cluster.correct(admin, {each.topic: gap.topics[each.topic] for each in gap.settings})
             if gap.acls_missing:
                 await wire.allow(admin, gap.acls_missing)
+        await _seen(here, file)
     return gap
+
+
+async def _seen(here: Installation, file: Path | None) -> None:
+    """Until the brokers show what was done: a controller takes it before they know of it."""
+    try:
+        async with asyncio.timeout(cluster.VISIBLE_SECONDS):
+            while (await _gap(here, file)).is_mendable:  # noqa: ASYNC110 - of the brokers
+                await asyncio.sleep(cluster.POLL_SECONDS)
+    except TimeoutError:
+        raise Failed(
+            f"the brokers do not show all of it after {cluster.VISIBLE_SECONDS} s: see what `kello topics check` says"
+        ) from None
 
 
 async def _gap(here: Installation, file: Path | None) -> Gap:
