@@ -9,6 +9,7 @@ from dataclasses import is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import asyncpg
 from pydantic import BaseModel
 
 from shared.messaging import task_store
@@ -19,7 +20,7 @@ from shared.messaging.replay import Effect
 from shared.messaging.service import Service
 from shared.messaging.task_store import Claimed, Settled
 from shared.messaging.tasks import Ended, message_of
-from shared.messaging.unit import Decided, Opened, Unit, Work
+from shared.messaging.unit import CONFLICT_TRIES_MAX, CONFLICTS, Decided, Opened, Unit, Work
 from shared.messaging.working_set import WorkingSet
 
 KITS_OWN = (Unknown, Exhausted, Due)
@@ -42,7 +43,10 @@ def results_of(service: Service[Any, Any], kind: str) -> Mapping[str, type[Any]]
 async def resolve(
     service: Service[Any, Any], pool: Pool, kind: str, key: str, result: object, *, is_rehearsal: bool
 ) -> Effect:
-    """Decides on an unknown task as if `result` had been the provider's answer. Raises NotResolved."""
+    """Decides on an unknown task as if `result` had been the provider's answer. Raises NotResolved.
+
+    The task is locked before its root, and the running service does it the other way: who meets it tries again.
+    """
     work = _Resolution(service, kind, key, result, is_rehearsal=is_rehearsal)
 
     async def save(tx: Tx, state: WorkingSet) -> None:
@@ -50,8 +54,15 @@ async def resolve(
         await service.save(tx, state)
 
     unit = Unit(service.name, pool, service.load, save, lambda _: None)
-    with suppress(_Rehearsed):
-        await unit.run(work)
+    for is_last in (*(False,) * CONFLICT_TRIES_MAX, True):
+        try:
+            with suppress(_Rehearsed):
+                await unit.run(work)
+        except (*CONFLICTS, asyncpg.DeadlockDetectedError):
+            if is_last:
+                raise
+        else:
+            break
     return work.effect
 
 
