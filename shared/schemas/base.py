@@ -1,12 +1,15 @@
 """The base of every schema: events, commands, and types that refuse what PostgreSQL cannot store."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 from uuid import UUID
 
 import orjson
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+
+M = TypeVar("M", bound=BaseModel)
 
 TYPE_SHAPE = re.compile(r"kello\.[a-z]+\.[a-z0-9-]+\.v[1-9][0-9]*\Z")
 
@@ -168,3 +171,8 @@ class Command(Payload):
 def _plain(part: Any) -> Any:
     """What orjson does not know: a part of a payload is its fields, and an id may be of another make."""
     return str(part) if isinstance(part, UUID) else part.__dict__
+
+
+def validator_of(model: type[M]) -> Callable[[dict[str, Any]], M]:
+    """`model_validate` without its detours, for what a batch makes by the thousand. Raises ValidationError."""
+    return TypeAdapter(model).validator.validate_python

@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from shared.messaging.decision import Ids, Refused
+from shared.schemas.base import validator_of
 from shared.schemas.billing import AccountBalanceChanged, AccountOpened, BillTo
 from shared.schemas.customer import CustomerProfile, ProfileErased
 from shared.schemas.immutable import immutable
@@ -125,7 +124,7 @@ def moved(account: Account, *, outstanding: int = 0, credit: int = 0) -> tuple[A
     )
 
 
-_balance_changed = TypeAdapter(AccountBalanceChanged).validator.validate_python
+_balance_changed = validator_of(AccountBalanceChanged)
 
 
 def _bill_to(profile: CustomerProfile) -> BillTo:

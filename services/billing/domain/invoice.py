@@ -5,14 +5,12 @@ from datetime import date, datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from services.billing.domain.account import Account, Customer, moved, opened
 from services.billing.domain.ledger import Allocation, Entry, Postings, balanced
 from services.billing.domain.legal_entity import LegalEntity, Series, printed_number
 from services.billing.domain.tax import TaxRates, taxed
 from shared.messaging.decision import Entity, Ids
-from shared.schemas.base import Event
+from shared.schemas.base import Event, validator_of
 from shared.schemas.billing import (
     BillTo,
     Cause,
@@ -260,11 +258,11 @@ def _entries(bill: Bill, account: Account, credit: int, on: date, ids: Ids) -> l
     return [entry, credit_entry, Allocation(credit_entry.id, bill.customer_id, bill.id, None, credit)]
 
 
-_invoice_issued = TypeAdapter(InvoiceIssued).validator.validate_python
+_invoice_issued = validator_of(InvoiceIssued)
 
 
 def _told(bill: Bill, issue: Issue, series: Series, version: int) -> InvoiceIssued:
-    told: InvoiceIssued = _invoice_issued(
+    return _invoice_issued(
         {
             "customer_id": bill.customer_id,
             "invoice_id": bill.id,
@@ -283,7 +281,6 @@ def _told(bill: Bill, issue: Issue, series: Series, version: int) -> InvoiceIssu
             "version": version,
         }
     )
-    return told
 
 
 def _told_paid(invoice: Invoice, on: date) -> InvoicePaid:
