@@ -13,12 +13,15 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from shared.messaging import clients
 from shared.messaging.database import Tx
+from shared.messaging.outbox import Headers, contents
 from shared.messaging.settings import ServiceSettings
 from shared.messaging.topics import partitions_of
 
 CALL_SECONDS = 10.0
 READ_RECORDS = 4000
 SEQUENCE_HEADER = "kello_sequence"
+
+Published: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 Connection: TypeAlias = Tx
 """A session, outside any transaction: the relay's own, or one of the pool while the service starts."""
@@ -80,7 +83,7 @@ async def delete(connection: Connection, acknowledged: Sequence[Acknowledged]) -
     )
 
 
-def row_id_of(record: "ConsumerRecord[bytes, bytes]", service: str) -> int | None:
+def row_id_of(record: Published, service: str) -> int | None:
     """The outbox id of a record that the service published; None for anybody else's."""
     headers = dict(record.headers)
     is_ours = (
@@ -90,9 +93,9 @@ def row_id_of(record: "ConsumerRecord[bytes, bytes]", service: str) -> int | Non
     return int(digits) if is_ours and digits.isdigit() else None
 
 
-def event_id_of(record: "ConsumerRecord[bytes, bytes]") -> str:
-    """The event id that the row of a published record had: a dead letter's is its own, not that of what it holds."""
-    headers = dict(record.headers)
+def event_id_of(record_headers: Headers) -> str:
+    """The event id of a record of ours: a dead letter's is its own, not that of what it holds."""
+    headers = dict(record_headers)
     return (headers.get("kello_dead_id") or headers.get("ce_id") or b"").decode("utf-8", "replace")
 
 
@@ -162,39 +165,42 @@ class _Adoption:
                 unread[place] = (first, ends[place] - 1)
         return unread
 
-    async def _adopt(self, topic: str, partition: int, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
+    async def _adopt(self, topic: str, partition: int, records: Sequence[Published]) -> None:
         ours = {row_id: record for record in records if (row_id := row_id_of(record, self._service)) is not None}
         if not ours:
             return
-        event_ids = {row_id: event_id_of(record) for row_id, record in ours.items()}
-        unknown = await self._unknown(topic, partition, event_ids)
+        unknown = await self._unknown(topic, partition, ours)
         if unknown:
-            first = min(ours[row_id].offset for row_id in unknown)
+            first = min(record.offset for record in unknown)
             raise DatabaseBehindKafka(
                 f"{topic}, partition {partition}, offset {first} was published by a later state of this database, "
                 f"which must have come back from a backup. Nothing was changed: kello restore {self._service}"
             )
         await delete(self._connection, [Acknowledged(list(ours), topic, partition, records[-1].offset)])
 
-    async def _unknown(self, topic: str, partition: int, event_ids: Mapping[int, str]) -> list[int]:
-        """Those rows that are neither waiting nor acknowledged. One statement: another process may be the relay, and
+    async def _unknown(self, topic: str, partition: int, ours: Mapping[int, Published]) -> list[Published]:
+        """Those whose rows are neither waiting nor acknowledged. One statement: another process may be the relay, and
         what it has published since leaves the outbox in the moment in which it is noted as acknowledged.
 
-        A row that waits under the same number with another event is no sign of it: a database that came back from a
+        A row that waits under the same number with other events is no sign of it: a database that came back from a
         backup under a running service gives numbers anew.
         """
         rows = await self._connection.fetch(
             """
-            SELECT b.id FROM unnest($3::bigint[], $4::text[]) AS b (id, event_id)
-            WHERE NOT EXISTS (SELECT FROM messaging.outbox AS o WHERE o.id = b.id AND o.event_id = b.event_id)
-                AND NOT EXISTS (
-                    SELECT FROM messaging.relay_position AS p
-                    WHERE p.topic = $1 AND p.partition = $2 AND p.acknowledged_id >= b.id
-                )
+            SELECT b.id, o.records FROM unnest($3::bigint[]) AS b (id) LEFT JOIN messaging.outbox AS o USING (id)
+            WHERE NOT EXISTS (
+                SELECT FROM messaging.relay_position AS p
+                WHERE p.topic = $1 AND p.partition = $2 AND p.acknowledged_id >= b.id
+            )
             """,
             topic,
             partition,
-            list(event_ids),
-            list(event_ids.values()),
+            list(ours),
         )
-        return [row["id"] for row in rows]
+        waiting = {
+            row["id"]: {event_id_of(each.headers) for each in contents(row["records"])}
+            for row in rows
+            if row["records"] is not None
+        }
+        unheard = (row["id"] for row in rows)
+        return [ours[row_id] for row_id in unheard if event_id_of(ours[row_id].headers) not in waiting.get(row_id, ())]

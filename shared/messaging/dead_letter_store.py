@@ -10,7 +10,7 @@ import ormsgpack
 
 from shared.messaging.database import Pool, Row, Tx
 from shared.messaging.dead_letters import Raw
-from shared.messaging.outbox import Headers, unpacked
+from shared.messaging.outbox import Headers
 
 EDITS_KEPT_DAYS = 30
 """As long as the letters themselves: the deadline for erasure."""
@@ -133,3 +133,8 @@ def _edit(row: Row) -> Edit:
         row["value"],
         None if headers is None else unpacked(headers),
     )
+
+
+def unpacked(headers: bytes) -> list[tuple[str, bytes | None]]:
+    """The headers of an edit."""
+    return [(name, value) for name, value in ormsgpack.unpackb(headers)]

@@ -92,7 +92,7 @@ def letter(service: str, partition: Partition, record: Raw, fault: Fault) -> out
         "kello_dead_timestamp": str(record.timestamp),
     }
     headers = [*record.headers, *((name, text.encode("utf-8", "replace")) for name, text in ours.items())]
-    return outbox.Record.of(letter_id, f"{service}.dead-letters", record.key, record.value, headers)
+    return outbox.Record(letter_id, f"{service}.dead-letters", record.key, record.value, headers)
 
 
 def read_back(record: Raw) -> Letter | None:

@@ -21,7 +21,7 @@ from aiokafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeEr
 from shared.messaging import clients, metrics
 from shared.messaging.adoption import SEQUENCE_HEADER, Acknowledged, Connection, adopt_what_kafka_has, delete
 from shared.messaging.database import Row, connect, is_transient
-from shared.messaging.outbox import unpacked
+from shared.messaging.outbox import ROW_BYTES_MAX, contents
 from shared.messaging.settings import ServiceSettings
 from shared.messaging.topics import partition_of
 
@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 LOCK = 0x72656C6179  # "relay": one for each database
 ROUND_ROWS = 4000
 BATCH_BYTES = 900 * 1024
+FULL_BYTES = BATCH_BYTES - 2 * ROW_BYTES_MAX
+"""A batch takes no further row beyond this: on the wire each record has its key and some bytes besides."""
 REQUEST_BYTES = 2 * 1024 * 1024
 POLL_SECONDS = 0.1
 LOCK_POLL_SECONDS = 1.0
@@ -134,7 +136,6 @@ class Relay:
         acknowledged = [end for end in ends if isinstance(end, Acknowledged)]
         if acknowledged:
             await delete(connection, acknowledged)
-            metrics.PUBLISHED.labels(self._service).inc(sum(len(each.ids) for each in acknowledged))
         blocked = [end for end in ends if isinstance(end, _NeverSent)]
         for each in blocked:
             await _block(connection, each.row, each.reason)
@@ -171,17 +172,19 @@ class Relay:
             return 0
 
     async def _send(self, producer: AIOKafkaProducer, place: tuple[str, int], rows: Sequence[Row]) -> Acknowledged:
-        """One batch, as many of the rows as fit. Raises _NeverSent where the first row fits nowhere."""
+        """One batch, as many of the rows as fit. Raises _NeverSent where Kafka will not take the first."""
         topic, partition = place
-        builder, sent = producer.create_batch(), []
+        builder = producer.create_batch()
+        sent: list[int] = []
         now = int(time() * 1000)
         for row in rows:
-            headers = [*unpacked(row["headers"]), (SEQUENCE_HEADER, str(row["id"]).encode())]
-            if builder.append(timestamp=now, key=row["key"], value=row["value"], headers=headers) is None:
+            if sent and builder.size() + len(row["records"]) > FULL_BYTES:
                 break
+            sequence = (SEQUENCE_HEADER, str(row["id"]).encode())
+            for value, headers in contents(row["records"]):
+                if builder.append(timestamp=now, key=row["key"], value=value, headers=[*headers, sequence]) is None:
+                    raise RuntimeError(f"outbox row {row['id']} does not fit into a batch that has room for it")
             sent.append(row["id"])
-        if not sent:
-            raise _NeverSent(rows[0], f"larger than a batch of {BATCH_BYTES} bytes")
         builder.close()
         try:
             async with asyncio.timeout(SEND_SECONDS):
@@ -191,7 +194,8 @@ class Relay:
             if len(sent) == 1:
                 raise _NeverSent(rows[0], f"Kafka refuses it: {type(error).__name__}") from error
             return await self._send(producer, place, rows[: len(sent) // 2])
-        return Acknowledged(sent, topic, partition, metadata.offset + len(sent) - 1)
+        metrics.PUBLISHED.labels(self._service).inc(builder.record_count())
+        return Acknowledged(sent, topic, partition, metadata.offset + builder.record_count() - 1)
 
 
 class _NeverSent(Exception):
@@ -207,7 +211,7 @@ async def _next_rows(connection: Connection, missing: Sequence[str]) -> list[Row
     """The lowest rows whose key is not blocked and whose topic is not missing."""
     return await connection.fetch(
         """
-        SELECT o.id, o.topic, o.key, o.value, o.headers
+        SELECT o.id, o.topic, o.key, o.records
         FROM messaging.outbox AS o
         WHERE o.topic <> ALL ($2::text[])
             AND (NOT (SELECT EXISTS (SELECT FROM messaging.outbox_blocked)) OR NOT EXISTS (

@@ -55,12 +55,10 @@ INSERT INTO messaging.inbox_turn DEFAULT VALUES;
 -- What is to be published: deleted once Kafka has acknowledged it, so an empty table means all is out.
 CREATE TABLE messaging.outbox (
     id bigint GENERATED ALWAYS AS IDENTITY (CACHE 1) PRIMARY KEY,
-    event_id text NOT NULL,
     topic text NOT NULL,
     key bytea,
-    value bytea,
-    headers bytea NOT NULL,             -- msgpack: [[name, value or nil], …]
-    created_at timestamptz NOT NULL DEFAULT transaction_timestamp()
+    created_at timestamptz NOT NULL DEFAULT transaction_timestamp(),
+    records bytea NOT NULL              -- what is published under the key, in msgpack: [[value, [[name, value or nil], …]], …]
 );
 
 -- A row that Kafka will never take. Its key waits behind it until an operator decides; other keys go on.

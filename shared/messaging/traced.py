@@ -127,7 +127,7 @@ class _TracedWork:
 
 def _tell_of_dead_letter(record: outbox.Record) -> None:
     """A span for each, whatever its sender says of recording; what that does not record is linked instead."""
-    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in outbox.unpacked(record.headers)}
+    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
     came_with = headers.get("traceparent", "")
     context, is_recorded = tracing.context_of(came_with), tracing.is_recorded(came_with)
     letter = tracing.begun(
@@ -149,7 +149,7 @@ class TracedRelay(Relay):
     """A relay whose rounds are spans, linked to the records that they publish."""
 
     async def _publish_round(self, connection: Connection, producer: AIOKafkaProducer, rows: Sequence[Row]) -> None:
-        traceparents = (_traceparent(row["headers"]) for row in rows if TRACEPARENT in row["headers"])
+        traceparents = (_traceparent(row["records"]) for row in rows if TRACEPARENT in row["records"])
         attributes: Attributes = {"messaging.system": "kafka", "messaging.batch.message_count": len(rows)}
         links = tracing.links_to(traceparents)
         with tracing.inside(tracing.begun("publish outbox", SpanKind.PRODUCER, attributes, links=links)):
@@ -157,7 +157,8 @@ class TracedRelay(Relay):
 
 
 def _traceparent(packed: bytes) -> str | None:
-    headers: Mapping[str, bytes | None] = dict(outbox.unpacked(packed))
+    """Of the first record of a row."""
+    headers: Mapping[str, bytes | None] = dict(outbox.contents(packed)[0].headers)
     return (headers.get("traceparent") or b"").decode("ascii", "replace")
 
 

@@ -8,7 +8,7 @@ import orjson
 from pydantic import BaseModel
 
 from shared.messaging.decision import Cancel, Entity, Task
-from shared.messaging.outbox import Record, unpacked
+from shared.messaging.outbox import Record
 from shared.messaging.replay import Effect
 
 
@@ -49,7 +49,7 @@ def _row(before: Entity | None, after: Entity) -> dict[str, Any]:
 
 
 def _event(record: Record) -> dict[str, Any]:
-    headers = {name: (content or b"").decode() for name, content in unpacked(record.headers)}
+    headers = {name: (content or b"").decode() for name, content in record.headers}
     return {
         "type": headers["ce_type"],
         "id": record.event_id,

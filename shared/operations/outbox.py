@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from shared.messaging.outbox import unpacked
+from shared.messaging.outbox import Content, contents
 from shared.operations.installation import Installation, ServiceName, installation
 from shared.operations.output import Failed, Json, Yes, ago, answer, counted, run, table
 
@@ -52,7 +52,7 @@ async def _waiting(here: Installation, service: str) -> list[dict[str, Any]]:
     async with here.database(service) as connection:
         rows = await connection.fetch(
             """
-            SELECT w.topic, w.key, w.rows, w.first_id, o.headers, o.created_at, b.reason, clock_timestamp() AS now
+            SELECT w.topic, w.key, w.rows, w.first_id, o.records, o.created_at, b.reason, clock_timestamp() AS now
             FROM (
                 SELECT topic, key, count(*) AS rows, min(id) AS first_id FROM messaging.outbox GROUP BY topic, key
             ) AS w
@@ -69,12 +69,16 @@ async def _waiting(here: Installation, service: str) -> list[dict[str, Any]]:
             "key": (row["key"] or b"").decode("utf-8", "backslashreplace"),
             "rows": row["rows"],
             "oldest_id": row["first_id"],
-            "oldest_type": (dict(unpacked(row["headers"])).get("ce_type") or b"").decode("utf-8", "backslashreplace"),
+            "oldest_type": _type_of(contents(row["records"])[0]),
             "waiting_seconds": _seconds(row["now"], row["created_at"]),
             "reason": row["reason"],
         }
         for row in rows
     ]
+
+
+def _type_of(content: Content) -> str:
+    return (dict(content.headers).get("ce_type") or b"").decode("utf-8", "backslashreplace")
 
 
 def _seconds(now: datetime, then: datetime) -> float:

@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
+import ormsgpack
 import pytest
 
 from deploy.local.databases import Database, create_database, drop_databases
 from deploy.local.stack import Stack
-from shared.messaging.migrate import Migration, MigrationRefused, migrate, migrations_in
+from shared.messaging import migrate as migrations
+from shared.messaging.migrate import KIT, Migration, MigrationRefused, migrate, migrations_in
+from shared.messaging.outbox import Content, contents
 
 FIRST = Migration("messaging", 1, "initial", "CREATE SCHEMA messaging; CREATE TABLE messaging.inbox (id text)")
 SECOND = Migration("billing", 1, "initial", "CREATE TABLE account (id uuid PRIMARY KEY)")
@@ -52,6 +55,26 @@ async def test_a_migration_that_fails_leaves_no_trace_and_keeps_those_before(emp
         await migrate(empty.owner_url, "billing", [FIRST, SECOND, broken])
     assert await _tables(empty) == {"account"}
     assert await migrate(empty.owner_url, "billing", [FIRST, SECOND, THIRD]) == [THIRD]
+
+
+async def test_what_waits_in_an_outbox_waits_there_after_the_migration(empty: Database) -> None:
+    kit = migrations_in(KIT, Path(migrations.__file__).with_name("migrations"))
+    (together,) = (each for each in kit if each.name == "records_together")
+    await migrate(empty.owner_url, "billing", kit[: together.number - 1])
+    headers = [("ce_id", b"1"), ("null", None)]
+    connection = await asyncpg.connect(empty.owner_url)
+    try:
+        await connection.executemany(
+            "INSERT INTO messaging.outbox (event_id, topic, key, value, headers) VALUES ('1', 't', 'k', $1, $2)",
+            [(value, ormsgpack.packb(headers)) for value in (b"{}", None, b"x" * 70_000)],
+        )
+        await migrate(empty.owner_url, "billing", kit)
+        rows = await connection.fetch("SELECT topic, key, records FROM messaging.outbox ORDER BY id")
+    finally:
+        await connection.close()
+    assert [(row["topic"], row["key"]) for row in rows] == [("t", b"k")] * 3
+    expected = [Content(value, headers) for value in (b"{}", None, b"x" * 70_000)]
+    assert [content for row in rows for content in contents(row["records"])] == expected
 
 
 async def test_the_service_reads_and_writes_rows_but_changes_no_table(empty: Database) -> None:

@@ -20,18 +20,16 @@ MIB = 1024 * 1024
 
 async def insert(kello: Kello, topic: str, key: str, value: bytes = b"{}", count: int = 1) -> list[int]:
     """Rows of the outbox that no decision wrote; returns their ids."""
-    headers = ormsgpack.packb([("ce_id", b"1"), ("ce_source", b"kello/probe"), ("ce_type", b"t")])
+    headers = [("ce_id", b"1"), ("ce_source", b"kello/probe"), ("ce_type", b"t")]
     rows = await kello.rows(
         "probe",
         """
-        INSERT INTO messaging.outbox (event_id, topic, key, value, headers)
-        SELECT $1, $2, $3, $4, $5 FROM generate_series(1, $6) RETURNING id
+        INSERT INTO messaging.outbox (topic, key, records)
+        SELECT $1, $2, $3 FROM generate_series(1, $4) RETURNING id
         """,
-        "1",
         topic,
         key.encode(),
-        value,
-        headers,
+        ormsgpack.packb([(value, headers)]),
         count,
     )
     return [row["id"] for row in rows]

@@ -164,10 +164,10 @@ async def named_in_a_letter(connection: Connection, name: str) -> str:
     said = {f"kello_dead_{part}": text.encode() for part, text in {**dead, "partition": "2", "offset": "77"}.items()}
     await connection.execute(
         """
-        INSERT INTO messaging.outbox (event_id, topic, headers)
-        SELECT 'x', consumer_group || '.dead-letters', $1 FROM messaging.consumer_offset LIMIT 1
+        INSERT INTO messaging.outbox (topic, records)
+        SELECT consumer_group || '.dead-letters', $1 FROM messaging.consumer_offset LIMIT 1
         """,
-        ormsgpack.packb(list(said.items())),
+        ormsgpack.packb([(None, list(said.items()))]),
     )
     return "hr.events/2/77"
 
@@ -218,12 +218,13 @@ async def broken_messages(kello: Kello, world: World) -> dict[str, str]:
     connection = await asyncpg.connect(world.databases["billing"])
     try:
         await wait_in_outbox(connection, event, value=b'{"version": 1}')
-        await wait_in_outbox(connection, event, ce_id=b"one-too-many", value=b'{"version": 77}')
+        stuck = await wait_in_outbox(connection, event, ce_id=b"one-too-many", value=b'{"version": 77}')
         await wait_in_outbox(connection, letters[0], kello_dead_id=b"another-letter")
         await wait_in_outbox(connection, letters[1], kello_dead_reason=b"sent by somebody@example.com")
         await connection.execute(
             "INSERT INTO messaging.outbox_blocked (id, topic, key, reason)"
-            " SELECT id, topic, key, 'too large' FROM messaging.outbox WHERE event_id = 'one-too-many'"
+            " SELECT id, topic, key, 'too large' FROM messaging.outbox WHERE id = $1",
+            stuck,
         )
         await connection.execute(
             "UPDATE messaging.consumer_offset SET next_offset = $2 WHERE topic = 'billing.commands' AND partition = $1",
@@ -243,9 +244,9 @@ async def broken_messages(kello: Kello, world: World) -> dict[str, str]:
         "versions-in-order": f"{header(event, 'ce_subject')} has version 77",
         "put-aside-rightly": place_of(letters[0]),
         "offsets-within-the-log": "customer.profiles/0 holds 1000000",
-        "nothing-stuck": "one-too-many",
+        "nothing-stuck": f"row {stuck}: too large",
         "nobody-is-named": place_of(letters[1]),
-        "nothing-left": "one-too-many",
+        "nothing-left": f"row {stuck} is to be published",
         "offsets-at-the-ends": f"billing.commands/{command.partition}",
     }
 
@@ -263,18 +264,17 @@ def transfer(customer_id: UUID) -> RecordPayment:
 
 async def wait_in_outbox(
     connection: Connection, record: RawRecord, value: bytes | None = None, **changed: bytes
-) -> None:
-    """A record that was published, once more in the outbox, with some headers changed."""
+) -> int:
+    """A record that was published, once more in the outbox, with some headers changed; gives its row."""
     said = {**dict(record.headers), **changed}
     topic = "billing.dead-letters" if "kello_dead_id" in said else "billing.events"
-    await connection.execute(
-        "INSERT INTO messaging.outbox (event_id, topic, key, value, headers) VALUES ($1, $2, $3, $4, $5)",
-        (said.get("ce_id") or b"").decode("utf-8", "replace"),
+    row_id: int = await connection.fetchval(
+        "INSERT INTO messaging.outbox (topic, key, records) VALUES ($1, $2, $3) RETURNING id",
         topic,
         record.key,
-        record.value if value is None else value,
-        ormsgpack.packb(list(said.items())),
+        ormsgpack.packb([(record.value if value is None else value, list(said.items()))]),
     )
+    return row_id
 
 
 def header(record: RawRecord, name: str) -> str:

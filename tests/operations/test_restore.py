@@ -8,7 +8,7 @@ import pytest
 
 from shared.harness.kello import Kello
 from shared.messaging.adoption import SEQUENCE_HEADER, DatabaseBehindKafka
-from shared.messaging.outbox import unpacked
+from shared.messaging.outbox import contents
 from shared.messaging.topics import partition_of
 from shared.schemas.billing import InvoiceIssued, PaymentReceived
 from shared.schemas.notify import NotificationSent
@@ -160,8 +160,9 @@ async def publish_as_a_relay_does(kello: Kello, partition: int) -> None:
     """What waits for one partition, in its order, and no more."""
     for row in await kello.rows("billing", "SELECT * FROM messaging.outbox ORDER BY id"):
         if partition_of(row["key"], row["id"], PARTITIONS) == partition:
-            headers = [*unpacked(row["headers"]), (SEQUENCE_HEADER, str(row["id"]).encode())]
-            await kello.publish_raw(row["topic"], row["key"], row["value"], headers, partition)
+            for value, headers in contents(row["records"]):
+                headers.append((SEQUENCE_HEADER, str(row["id"]).encode()))
+                await kello.publish_raw(row["topic"], row["key"], value, headers, partition)
 
 
 async def test_a_mail_that_was_never_told_of_keeps_its_message_id(
@@ -269,8 +270,8 @@ async def test_a_database_that_was_written_to_since_it_came_back_is_refused(
     await kello.rows(
         "billing",
         """
-        INSERT INTO messaging.outbox (event_id, topic, key, value, headers)
-        SELECT gen_random_uuid()::text, 'billing.events', NULL, NULL, '' FROM generate_series(1, 3)
+        INSERT INTO messaging.outbox (topic, records)
+        SELECT 'billing.events', '\\x9192c090' FROM generate_series(1, 3) -- [[nil, []]]
         """,
     )
     with pytest.raises(DatabaseBehindKafka):

@@ -97,16 +97,13 @@ async def letter_id(command: Command) -> str:
 
 async def block_the_outbox(kello: Kello) -> None:
     """A row that no topic takes, as a topic whose limit was lowered would refuse one."""
-    headers = ormsgpack.packb([["ce_type", b"kello.billing.invoice-issued.v1"]])
     await kello.rows(
         "billing",
         """
-        INSERT INTO messaging.outbox (event_id, topic, key, value, headers)
-        VALUES ('an event', 'billing.events', $1, $2, $3)
+        INSERT INTO messaging.outbox (topic, key, records) VALUES ('billing.events', $1, $2)
         """,
         b"a key",
-        b" " * TOO_LARGE,
-        headers,
+        ormsgpack.packb([(b" " * TOO_LARGE, [("ce_type", b"kello.billing.invoice-issued.v1")])]),
     )
     await kello.until(lambda: blocked(kello), "the relay finds that it cannot be sent")
 

@@ -88,7 +88,7 @@ async def test_what_waits_in_an_outbox_is_part_of_the_story(kello: Kello, comman
         await kello.settled()
     await kello.rows(
         "customer",
-        "INSERT INTO messaging.outbox (event_id, topic, key, headers) VALUES ('x', 'customer.events', $1, '\\x90')",
+        "INSERT INTO messaging.outbox (topic, key, records) VALUES ('customer.events', $1, '\\x9192c090')",
         str(customer).encode(),
     )
     said = await command("trace", str(customer), "--hours", "1", "--json")

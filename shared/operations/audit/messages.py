@@ -133,8 +133,7 @@ NOTHING_STUCK = Check(
     "nothing-stuck",
     "No row of the outbox waits for an operator",
     """
-    SELECT b.topic || ' ' || o.event_id || ': ' || b.reason
-    FROM messaging.outbox_blocked AS b JOIN messaging.outbox AS o USING (id)
+    SELECT topic || ', outbox row ' || id || ': ' || reason FROM messaging.outbox_blocked
     """,
 )
 
@@ -151,7 +150,7 @@ NOTHING_LEFT = Check(
     "nothing-left",
     "Outboxes are empty, and every task is done",
     """
-    SELECT topic || ' ' || event_id || ' is to be published' FROM messaging.outbox
+    SELECT topic || ', outbox row ' || id || ' is to be published' FROM messaging.outbox
     UNION ALL
     SELECT kind || ' ' || key || ' is ' || state FROM messaging.task
     WHERE state <> 'waiting' OR due_at <= messaging.kello_now() + interval '1 hour'

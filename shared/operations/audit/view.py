@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from shared.messaging.dead_letter_store import unpacked
 from shared.messaging.offsets import Partition
-from shared.messaging.outbox import unpacked
+from shared.messaging.outbox import contents
 from shared.messaging.service import Service
 from shared.operations.audit.answers import answers_of
 from shared.operations.audit.records import OUTBOX, Letter, Lying, Row, letter_of, name_of, row_of
@@ -87,11 +88,11 @@ class View:
     async def add_outbox(self) -> None:
         """What is committed and not known to be published yet."""
         cursor = self.connection.cursor(
-            "SELECT id, topic, key, value, headers FROM messaging.outbox ORDER BY id", prefetch=BUFFER_ROWS
+            "SELECT id, topic, key, records FROM messaging.outbox ORDER BY id", prefetch=BUFFER_ROWS
         )
         async for row in cursor:
-            waiting = Lying(row["topic"], OUTBOX, row["id"], row["key"], row["value"], unpacked(row["headers"]))
-            await self.add([waiting])
+            place = row["topic"], OUTBOX, row["id"], row["key"]
+            await self.add([Lying(*place, *each) for each in contents(row["records"])])
 
     async def sort(self, log: Sequence[tuple[Any, ...]]) -> None:
         """What was heard and what was said, as of the snapshot. `log` are rows of the table of that name."""

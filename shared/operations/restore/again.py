@@ -148,13 +148,13 @@ class _Work:
         published = self._again.published
         if record.event_id in published.told:
             raise Mismatch(f"{record.event_id} comes out, which belongs elsewhere")
-        if not published.has_later(record, self._before.get(_header(record, "ce_causationid"))):
+        if not published.has_later(record, self._before.get(record.header("ce_causationid"))):
             return True
         if record.topic in COMPACTED_TOPICS:
             return False
         raise Mismatch(
             f"a record of {record.topic} comes out that was never published, although later ones of its key were: "
-            f"it follows from {_header(record, 'ce_causationid') or record.event_id}"
+            f"it follows from {record.header('ce_causationid') or record.event_id}"
         )
 
     async def _settle(self, tx: Tx) -> None:
@@ -198,9 +198,5 @@ def _difference(told: Told, record: outbox.Record) -> str:
         before, after = orjson.loads(told.value or b"{}"), orjson.loads(record.value or b"{}")
         names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         return ", ".join(names) or "the order or the spelling of its fields"
-    headers = dict(outbox.unpacked(record.headers))
+    headers = dict(record.headers)
     return ", ".join(sorted(name for name, value in told.headers if headers.get(name) != value)) or "its headers"
-
-
-def _header(record: outbox.Record, name: str) -> str:
-    return (dict(outbox.unpacked(record.headers)).get(name) or b"").decode()

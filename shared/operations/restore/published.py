@@ -33,7 +33,7 @@ class Told:
     def says(self, record: outbox.Record) -> bool:
         """Whether a record that was decided anew is this one, to the byte."""
         is_same = (record.topic, record.key, record.value) == (self.topic, self.key, self.value)
-        return is_same and outbox.unpacked(record.headers) == self.headers
+        return is_same and list(record.headers) == self.headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Published:
     """Everything that Kafka has of the service and this database knows nothing of; and what it waits to publish."""
 
     service: str
-    outbox_rows: Mapping[int, str]
+    outbox_rows: Mapping[int, Collection[str]]
     """Event ids of what the backup had not published yet, by row."""
     told: dict[str, Told] = field(default_factory=dict)
     letters: dict[tuple[Partition, int], str] = field(default_factory=dict)
@@ -97,14 +97,14 @@ class Published:
 
     def _add(self, topic: str, record: Raw, sequence: int) -> None:
         letter = dead_letters.read_back(record) if topic == f"{self.service}.dead-letters" else None
-        event_id = event_id_of(record)
+        event_id = event_id_of(record.headers)
         waiting = self.outbox_rows.get(sequence)
         if waiting is not None:
-            if waiting != event_id:
+            if event_id not in waiting:
                 raise Failed(
-                    f"row {sequence} of the outbox says {waiting} and Kafka has {event_id} under its number: this "
-                    f"database was written to since it came back. Bring the backup back once more, with {self.service} "
-                    "stopped, and restore then"
+                    f"row {sequence} of the outbox says {', '.join(waiting)} and Kafka has {event_id} under its "
+                    "number: this database was written to since it came back. Bring the backup back once more, with "
+                    f"{self.service} stopped, and restore then"
                 )
             self.sent_rows.add(sequence)
             return

@@ -10,11 +10,12 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.messaging import adoption, dead_letter_store, inbox
-from shared.messaging.adoption import Acknowledged
+from shared.messaging.adoption import Acknowledged, event_id_of
 from shared.messaging.database import Tx
 from shared.messaging.dead_letter_store import End
 from shared.messaging.dead_letters import Raw
 from shared.messaging.offsets import Partition, Stands, all_stands
+from shared.messaging.outbox import contents
 from shared.messaging.relay import LOCK
 from shared.messaging.retold import Retell
 from shared.messaging.service import Service
@@ -152,8 +153,9 @@ class _Restore:
 
     async def _published(self) -> Published:
         """Everything of ours beyond what the backup knows as acknowledged."""
-        rows = await self._tx.fetch("SELECT id, event_id FROM messaging.outbox")
-        published = Published(self._service.name, {row["id"]: row["event_id"] for row in rows})
+        rows = await self._tx.fetch("SELECT id, records FROM messaging.outbox")
+        waiting = {row["id"]: [event_id_of(each.headers) for each in contents(row["records"])] for row in rows}
+        published = Published(self._service.name, waiting)
         known = {
             Partition(row["topic"], row["partition"]): (row["acknowledged_offset"], row["acknowledged_id"])
             for row in await self._tx.fetch("SELECT * FROM messaging.relay_position")

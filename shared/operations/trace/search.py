@@ -7,7 +7,7 @@ from datetime import datetime
 from aiokafka import AIOKafkaConsumer
 
 from shared.messaging.offsets import Partition
-from shared.messaging.outbox import unpacked
+from shared.messaging.outbox import contents
 from shared.operations.installation import Connection, Installation, Range, service_named
 from shared.operations.reading import records
 from shared.operations.trace.facts import STRUCTURED, Fact, fact_of, outcome_behind, published_at
@@ -99,13 +99,14 @@ class _Search:
     ) -> None:
         """What is still to be published, and still to be done."""
         outbox = connection.cursor(
-            "SELECT id, topic, key, value, headers, created_at FROM messaging.outbox ORDER BY id", prefetch=OUTBOX_ROWS
+            "SELECT topic, key, records, created_at FROM messaging.outbox ORDER BY id", prefetch=OUTBOX_ROWS
         )
         async for row in outbox:
             where = f"{service}'s outbox, for {row['topic']}"
-            fact = fact_of("waiting", where, row["created_at"], row["key"], row["value"], unpacked(row["headers"]))
-            if (_is_named(fact, id_) or fact.correlation in correlations) and not self._is_published(fact):
-                self._add(fact)
+            for each in contents(row["records"]):
+                fact = fact_of("waiting", where, row["created_at"], row["key"], each.value, each.headers)
+                if (_is_named(fact, id_) or fact.correlation in correlations) and not self._is_published(fact):
+                    self._add(fact)
         tasks = connection.cursor(
             """
             SELECT kind, key, root, state, due_at, attempts, last_reason, cause_id, correlation_id FROM messaging.task
