@@ -1,9 +1,9 @@
-"""The consumer: one FastStream batch subscriber over all topics of a service, claims, and savers with a slot each.
+"""The consumer: one FastStream batch subscriber over all topics of a service, claims, and savers.
 
 FastStream fetches and hands over raw records; the handler decodes what comes next while a batch is saved, and adds it
-to the batch that waits. Some savers work side by side, so that one decides while another waits for PostgreSQL; a
-partition always goes to the same one. Nobody acknowledges anything: what counts is the offset in PostgreSQL, and Kafka
-is told it now and then, so that kafka-consumer-groups shows true lag.
+to what waits. When that is much, savers work side by side, so that one decides while another waits for PostgreSQL; of
+a partition one batch at a time is being saved. Nobody acknowledges anything: what counts is the offset in PostgreSQL,
+and Kafka is told it now and then, so that kafka-consumer-groups shows true lag.
 
 A partition is worked on only under a claim, and only a claim seeks to where work goes on. The rebalance listener
 forgets claims and does no more. So after whatever happened to the group, the next record leads to a fresh claim.
@@ -31,7 +31,7 @@ from shared.messaging.intake import Intake, Progress, Records
 from shared.messaging.offsets import Advance, Partition
 from shared.messaging.received import Batch, Reader, Received
 from shared.messaging.settings import ServiceSettings
-from shared.messaging.slot import Slot
+from shared.messaging.slots import Slots
 from shared.messaging.unit import Unit
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class Consumer:
         self._claims = claims
         self._topics = topics
         self._reader = Reader(intake.handlers)
-        self._slots = [Slot(settings.batch_records_max) for _ in range(settings.savers)]
+        self._slots = Slots(settings.savers, settings.batch_records_max)
         self._is_draining = False
         self._has_left = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
@@ -99,7 +99,7 @@ class Consumer:
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Until `drain` is called. Raises TopicChanged, or what else no waiting can mend."""
         self._failure = asyncio.get_running_loop().create_future()
-        workers = [asyncio.create_task(self._save_batches(slot), name="saver") for slot in self._slots]
+        workers = [asyncio.create_task(self._save_batches(), name="saver") for _ in range(self._slots.count)]
         workers.append(asyncio.create_task(self._keep(), name="keeper"))
         try:
             async with asyncio.timeout(self._settings.start_timeout_seconds):
@@ -119,8 +119,7 @@ class Consumer:
         self._is_draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_seconds):
-                for slot in self._slots:
-                    await slot.is_empty()
+                await self._slots.are_empty()
                 await self._attempted(self._claims.tell_kafka)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(None)
@@ -145,7 +144,7 @@ class Consumer:
             for slot, share in self._shares(await self._claimed(by_partition)):
                 batch = self._decoded(share)
                 if batch is not None:
-                    await slot.put(batch)
+                    await self._slots.put(slot, batch)
         except asyncio.CancelledError:
             self._claims.forget(by_partition)
             raise
@@ -174,10 +173,12 @@ class Consumer:
 
     def _shares(
         self, fetched: dict[Partition, list[RawRecord]]
-    ) -> Iterator[tuple[Slot, dict[Partition, list[RawRecord]]]]:
-        """The records for each saver: all topics of one partition number go to the same, as their keys do."""
-        for n, slot in enumerate(self._slots):
-            share = {place: records for place, records in fetched.items() if place.partition % len(self._slots) == n}
+    ) -> Iterator[tuple[int, dict[Partition, list[RawRecord]]]]:
+        """The records for each slot: all topics of one partition number go to the same, as their keys do."""
+        for slot in range(self._slots.count):
+            share = {
+                place: records for place, records in fetched.items() if place.partition % self._slots.count == slot
+            }
             if share:
                 yield slot, share
 
@@ -200,15 +201,15 @@ class Consumer:
 
     # A saver: commits one batch after the other.
 
-    async def _save_batches(self, slot: Slot) -> None:
+    async def _save_batches(self) -> None:
         service = self._intake.service
         while True:
-            batch = await slot.get()
+            taken = await self._slots.take()
             began = monotonic()
-            await self._unit.persist(Records(batch, self._intake, self._note))
+            await self._unit.persist(Records(taken.batch, self._intake, self._note))
             metrics.BATCH_SECONDS.labels(service).observe(monotonic() - began)
-            metrics.BATCH_RECORDS.labels(service).observe(len(batch))
-            await slot.done()
+            metrics.BATCH_RECORDS.labels(service).observe(len(taken.batch))
+            await self._slots.done(taken)
 
     def _note(self, batch: Batch, progress: Progress) -> None:
         """After each commit: who is fenced must ask the group; who is stopped waits for an operator."""

@@ -32,7 +32,7 @@ class ServiceSettings(BaseSettings):
     traces_ratio: float = Field(0.01, ge=0, le=1, description="share of the stories beginning here that are recorded")
 
     batch_records_max: int = Field(1000, ge=1, le=10_000, description="so many records are fetched in one go")
-    savers: int = Field(2, ge=1, le=8, description="so many batches are saved side by side")
+    savers: int = Field(2, ge=1, le=8, description="so many batches are saved side by side when much waits")
     dead_run_max: int = Field(100, ge=1, description="dead letters in a row after which a partition stops")
     inbox_horizon_seconds: float = Field(7 * 24 * 3600, gt=0, description="so long a second publication is known")
     pool_size: int = Field(8, ge=4, le=100)
