@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 from uuid import UUID
 
@@ -129,15 +129,15 @@ def bill_order(state: Billing, message: Message[Order], now: datetime, ids: Ids)
     customer = state.customer(order.customer_id)
     if customer.status == "erased":
         raise Refused("customer_erased", "the customer was erased on request and cannot be billed: register a new one")
-    bill = invoices.bill_of(order, customer.id, state.rates, state.entity, message.time, ids)
+    ordered_on = state.entity.business_day(message.time)
+    bill = invoices.bill_of(order, customer.id, state.rates, message.time, ordered_on, ids)
     if customer.status == "unknown":
         draft, waiting, told = invoices.drafted(bill, customer)
         return Decision([draft, waiting], [told])
-    issued_on = state.entity.business_day(message.time)
     books = Books(
-        state.entity, customer, state.account(customer.id, bill.currency), state.series(message.partition, issued_on)
+        state.entity, customer, state.account(customer.id, bill.currency), state.series(message.partition, ordered_on)
     )
-    return followed_by_collection(invoices.issued(bill, books, issued_on, ids), now, ids)
+    return followed_by_collection(invoices.issued(bill, books, ordered_on, ids), now, ids)
 
 
 def billed_already(invoice: Invoice, order: Order) -> Decision:
@@ -314,10 +314,13 @@ async def _add_invoices(tx: Tx, state: Billing, named: Named, becoming_known: se
         state.add(await store.unpaid_invoices_of(tx, becoming_known | named.payers))
 
 
+ENDS_OF_A_DAY = (time.min, time.max)
+
+
 def _series_of(
     state: Billing, named: Named, becoming_known: Sequence[tuple[UUID, int, datetime]]
 ) -> set[tuple[str, int, int]]:
-    """Wherever a number may be taken: the year of the order, or of the profile that it waited for."""
+    """Wherever a number may be taken: the years of the days (in UTC) of the orders, or of the profiles waited for."""
     profiles = [(partition, time) for _, partition, time in becoming_known]
     drafts = [
         (partition, draft.bill.ordered_at)
@@ -325,9 +328,11 @@ def _series_of(
         for draft in state.drafts(customer_id)
     ]
     entity = state.entity
+    days = {(partition, moment.date()) for partition, moment in (*named.orders, *profiles, *drafts)}
     return {
-        entity.series_of(partition, entity.business_day(time).year)
-        for partition, time in (*named.orders, *profiles, *drafts)
+        entity.series_of(partition, entity.business_day(datetime.combine(day, end, UTC)).year)
+        for partition, day in days
+        for end in ENDS_OF_A_DAY
     }
 
 

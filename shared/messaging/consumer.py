@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 KEEP_SECONDS = 1.0
 POLL_MILLISECONDS = 10
 SESSION_SECONDS = 10
+FETCH_BYTES = 128 * 1024
+"""Of a partition at once; a record that is larger comes all the same. More only waits in memory."""
 IDLE_MAX_SECONDS = 3600
 RETRY_SECONDS = 0.5
 
@@ -76,6 +78,7 @@ class Consumer:
             max_records=settings.batch_records_max,
             batch_timeout_ms=POLL_MILLISECONDS,
             fetch_max_wait_ms=POLL_MILLISECONDS * 10,
+            max_partition_fetch_bytes=FETCH_BYTES,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             session_timeout_ms=SESSION_SECONDS * 1000,

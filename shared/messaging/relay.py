@@ -28,7 +28,7 @@ from shared.messaging.topics import partition_of
 log = structlog.get_logger(__name__)
 
 LOCK = 0x72656C6179  # "relay": one for each database
-ROUND_ROWS = 4000
+ROUND_ROWS = 1000
 BATCH_BYTES = 900 * 1024
 FULL_BYTES = BATCH_BYTES - 2 * ROW_BYTES_MAX
 """A batch takes no further row beyond this: on the wire each record has its key and some bytes besides."""

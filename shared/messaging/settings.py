@@ -31,7 +31,7 @@ class ServiceSettings(BaseSettings):
     traces_url: str = Field("", description="an OTLP collector, such as http://127.0.0.1:4318/v1/traces; empty: none")
     traces_ratio: float = Field(0.01, ge=0, le=1, description="share of the stories beginning here that are recorded")
 
-    batch_records_max: int = Field(1000, ge=1, le=10_000, description="so many records are fetched in one go")
+    batch_records_max: int = Field(800, ge=1, le=10_000, description="so many records are fetched in one go")
     savers: int = Field(2, ge=1, le=8, description="so many batches are saved side by side when much waits")
     dead_run_max: int = Field(100, ge=1, description="dead letters in a row after which a partition stops")
     inbox_horizon_seconds: float = Field(7 * 24 * 3600, gt=0, description="so long a second publication is known")

@@ -126,20 +126,14 @@ def bill_of(
     order: Order,
     customer_id: UUID,
     rates: TaxRates,
-    entity: LegalEntity,
     ordered_at: datetime,
+    ordered_on: date,
     ids: Ids,
 ) -> Bill:
     """What an order comes to. Refused (`unknown_tax_rate`) where a rate of its day is not known."""
     invoice_id, payment_token = _identity(order, ids)
     kind, cause_id = cause_of(order)
-    lines = taxed(
-        order.lines,
-        rates,
-        order.country,
-        entity.business_day(ordered_at),
-        prices_include_tax=order.prices_include_tax,
-    )
+    lines = taxed(order.lines, rates, order.country, ordered_on, prices_include_tax=order.prices_include_tax)
     net = sum([line.net for line in lines])
     tax = sum([line.tax for line in lines])
     return Bill(
