@@ -15,12 +15,36 @@ from deploy.local.processes import StartError
 from deploy.local.stack import FolderInUse, exit_on_signals
 from tests.bench import peers, purchases, report
 from tests.bench.contest import LIMIT
-from tests.bench.figures import backlog, cost, growth, journey, latency, machine, mails, payslips, starting, throughput
+from tests.bench.figures import (
+    backlog,
+    cost,
+    growth,
+    journey,
+    latency,
+    machine,
+    mails,
+    parts,
+    payslips,
+    starting,
+    throughput,
+)
 from tests.bench.race import run
 from tests.bench.report import Figure
 from tests.bench.stage import STATE, Stage, opened
 
-SECTIONS = ("machine", "throughput", "latency", "backlog", "growth", "cost", "mails", "journey", "payslips", "starting")
+SECTIONS = (
+    "machine",
+    "throughput",
+    "latency",
+    "backlog",
+    "growth",
+    "cost",
+    "parts",
+    "mails",
+    "journey",
+    "payslips",
+    "starting",
+)
 WIDTH = 160
 WARM_UP_PURCHASES, WARM_UP_CUSTOMERS = 20_000, 1_000
 """Billed before anything is measured: a JVM that has just started compiles, and takes a core for it."""
@@ -72,6 +96,7 @@ def _measure(stage: Stage, sections: Sequence[str]) -> list[Figure]:
         "backlog": lambda: backlog.measure(stage, maximum()),
         "growth": lambda: growth.measure(stage),
         "cost": lambda: cost.measure(stage),
+        "parts": lambda: parts.measure(stage),
         "mails": lambda: mails.measure(stage),
         "journey": lambda: journey.measure(stage),
         "payslips": lambda: payslips.measure(stage),
