@@ -90,16 +90,16 @@ async def append(tx: Tx, records: Sequence[Record]) -> None:
 def _rows(records: Iterable[Record]) -> Iterator[tuple[str, bytes | None, bytes]]:
     """Topic, key and packed contents, in order: what follows on each other under one key is one row."""
     for (topic, key), run in groupby(records, key=itemgetter(1, 2)):
-        for packed in _packed([(record.value, record.headers) for record in run]):
+        for packed in _packed([(record.value, record.headers) for record in run], len(key or b"")):
             yield topic, key, packed
 
 
-def _packed(contents_of_row: list[tuple[bytes | None, Headers]]) -> Iterator[bytes]:
-    """One row, or several where it would be too large to be sent together with others."""
-    packed = ormsgpack.packb(contents_of_row)
-    half = len(contents_of_row) // 2
-    if len(packed) > ROW_BYTES_MAX and half:
-        yield from _packed(contents_of_row[:half])
-        yield from _packed(contents_of_row[half:])
+def _packed(together: list[tuple[bytes | None, Headers]], key_bytes: int) -> Iterator[bytes]:
+    """One row, or several where it would be too large to be sent together with others: each record bears the key."""
+    packed = ormsgpack.packb(together)
+    half = len(together) // 2
+    if half and len(packed) + key_bytes * len(together) > ROW_BYTES_MAX:
+        yield from _packed(together[:half], key_bytes)
+        yield from _packed(together[half:], key_bytes)
     else:
         yield packed

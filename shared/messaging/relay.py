@@ -178,7 +178,7 @@ class Relay:
         sent: list[int] = []
         now = int(time() * 1000)
         for row in rows:
-            if sent and builder.size() + len(row["records"]) > FULL_BYTES:
+            if sent and builder.size() + len(row["key"] or b"") + len(row["records"]) > FULL_BYTES:
                 break
             sequence = (SEQUENCE_HEADER, str(row["id"]).encode())
             for value, headers in contents(row["records"]):

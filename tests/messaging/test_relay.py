@@ -6,11 +6,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import ormsgpack
 import pytest
 
 from shared.harness.kello import Kello
+from shared.messaging import outbox
 from shared.messaging.adoption import DatabaseBehindKafka
+from shared.messaging.outbox import Record
 from tests.messaging import probe
 from tests.messaging.probe import Added
 from tests.messaging.sending import add, assert_told_exactly_once, header
@@ -101,6 +104,37 @@ async def test_a_missing_topic_blocks_its_own_rows_alone(kello: Kello) -> None:
             await kello.until(partial(published, kello, "free", n + 1), "the other topic goes on", within=5)
     (left,) = await kello.rows("probe", "SELECT count(*) AS n FROM messaging.outbox")
     assert left["n"] == 9000
+
+
+async def test_what_is_large_together_is_published_in_its_order(kello: Kello) -> None:
+    """Whatever is large of it: values, headers, or the key that each record bears."""
+    headers: list[tuple[str, bytes | None]] = [("ce_id", b"1"), ("ce_source", b"kello/probe"), ("ce_type", b"t")]
+    large: dict[str, list[tuple[str, bytes, list[tuple[str, bytes | None]]]]] = {
+        "value": [("k", b"%d" % n * 60_000, headers) for n in range(9)],
+        "header": [("h", b"%d" % n, [*headers, ("x", b"x" * 60_000)]) for n in range(9)],
+        "key": [("k" * 150_000, b"%d" % n, headers) for n in range(9)],
+        "small": [("s", b"%d" % n, headers) for n in range(9)],
+        "single": [("K" * 500_000, b"%d" % n, headers) for n in range(3)],
+    }
+    records = [
+        Record("1", "probe.events", key.encode(), value, some_headers)
+        for some in large.values()
+        for key, value, some_headers in some
+    ]
+    connection = await asyncpg.connect((await kello.database("probe")).admin_url)
+    try:
+        await outbox.append(connection, records)
+    finally:
+        await connection.close()
+    async with kello.running_service(probe.service()):
+        await kello.until(lambda: is_published(kello, len(records)), "everything is published")
+    came = await kello.records("probe.events")
+    for key in {record.key for record in records}:
+        assert [each.value for each in came if each.key == key] == [each.value for each in records if each.key == key]
+
+
+async def is_published(kello: Kello, count: int) -> bool:
+    return len(await keys_published(kello)) == count
 
 
 async def published(kello: Kello, key: str, count: int) -> bool:
