@@ -4,7 +4,7 @@
 CREATE TEMPORARY TABLE record (
     topic text NOT NULL,
     partition integer NOT NULL,         -- -1: the outbox
-    at bigint NOT NULL,                 -- the offset; the row's id in the outbox
+    at bigint NOT NULL,                 -- the offset; in the outbox, its place in the order
     sequence bigint,                    -- the outbox row that it was
     source text NOT NULL,
     id text NOT NULL,

@@ -86,13 +86,15 @@ class View:
         return {Partition(row["topic"], row["partition"]): row["reached"] for row in rows}
 
     async def add_outbox(self) -> None:
-        """What is committed and not known to be published yet."""
+        """What is committed and not known to be published yet. Numbered in its order: a row holds several records."""
+        number = 0
         cursor = self.connection.cursor(
-            "SELECT id, topic, key, records FROM messaging.outbox ORDER BY id", prefetch=BUFFER_ROWS
+            "SELECT topic, key, records FROM messaging.outbox ORDER BY id", prefetch=BUFFER_ROWS
         )
         async for row in cursor:
-            place = row["topic"], OUTBOX, row["id"], row["key"]
-            await self.add([Lying(*place, *each) for each in contents(row["records"])])
+            for each in contents(row["records"]):
+                await self.add([Lying(row["topic"], OUTBOX, number, row["key"], *each)])
+                number += 1
 
     async def sort(self, log: Sequence[tuple[Any, ...]]) -> None:
         """What was heard and what was said, as of the snapshot. `log` are rows of the table of that name."""
