@@ -4,23 +4,21 @@ The task's end stands in the transaction of its effects, under a lease of its ow
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import asyncpg
 from pydantic import BaseModel
 
 from shared.messaging import task_store
 from shared.messaging.database import Pool, Tx
 from shared.messaging.decision import Due, Exhausted, Message, Unknown
 from shared.messaging.handlers import Decide
-from shared.messaging.replay import Effect
+from shared.messaging.replay import RUN_AGAIN, Effect
 from shared.messaging.service import Service
 from shared.messaging.task_store import Claimed, Settled
 from shared.messaging.tasks import Ended, message_of
-from shared.messaging.unit import CONFLICT_TRIES_MAX, CONFLICTS, Decided, Opened, Unit, Work
+from shared.messaging.unit import CONFLICT_TRIES_MAX, Decided, Opened, Unit, Work
 from shared.messaging.working_set import WorkingSet
 
 KITS_OWN = (Unknown, Exhausted, Due)
@@ -54,16 +52,18 @@ async def resolve(
         await service.save(tx, state)
 
     unit = Unit(service.name, pool, service.load, save, lambda _: None)
-    for is_last in (*(False,) * CONFLICT_TRIES_MAX, True):
+    tries = 0
+    while True:
         try:
-            with suppress(_Rehearsed):
-                await unit.run(work)
-        except (*CONFLICTS, asyncpg.DeadlockDetectedError):
-            if is_last:
+            await unit.run(work)
+        except _Rehearsed:
+            return work.effect
+        except RUN_AGAIN:
+            tries += 1
+            if tries > CONFLICT_TRIES_MAX:
                 raise
         else:
-            break
-    return work.effect
+            return work.effect
 
 
 class _Rehearsed(Exception):
