@@ -45,8 +45,7 @@ class Slots:
     async def take(self) -> Taken:
         """The next batch that may be saved. A slot's batches are saved one after the other; `done` ends each."""
         async with self._change:
-            await self._change.wait_for(self._next)
-            slots = self._next()
+            slots = await self._change.wait_for(self._next)
             batch = self._waiting.pop(slots[0])
             for slot in slots[1:]:
                 batch = batch.followed_by(self._waiting.pop(slot))
