@@ -81,7 +81,7 @@ async def _fill_customers(connection: asyncpg.Connection, customers: int) -> Non
 
 
 async def _fill_tables_of_invoices(connection: asyncpg.Connection, customers: int, invoices: int) -> None:
-    """Their indexes are built when everything is there: one by one they would take hours for ten million rows."""
+    """Their indexes are built when everything is there, and not row by row."""
     await connection.execute(
         """
         UPDATE pg_index SET indisready = false, indisvalid = false
