@@ -40,10 +40,6 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers
 
-    def header(self, name: str) -> str:
-        """Empty where there is none."""
-        return (dict(self.headers).get(name) or b"").decode("utf-8", "replace")
-
 
 class Content(NamedTuple):
     """One record of a row: what is published under the row's key."""
@@ -74,6 +70,11 @@ def record_of(payload: Payload, source: str, cause: Message[object], now: dateti
 def contents(packed: bytes) -> list[Content]:
     """The records of a row, in their order; headers as aiokafka takes them: in tuples and nothing else."""
     return [Content(value, [(name, text) for name, text in pairs]) for value, pairs in ormsgpack.unpackb(packed)]
+
+
+def header(of: Headers, name: str) -> str:
+    """One of the headers as text, whatever bytes it has; empty where there is none."""
+    return (dict(of).get(name) or b"").decode("utf-8", "backslashreplace")
 
 
 async def append(tx: Tx, records: Sequence[Record]) -> None:

@@ -30,8 +30,6 @@ R = TypeVar("R")
 
 Attributes: TypeAlias = Mapping[str, AttributeValue]
 
-TRACEPARENT = b"traceparent"
-
 
 class TracedUnit(Unit[S]):
     """A unit of work whose batches are spans."""
@@ -149,17 +147,11 @@ class TracedRelay(Relay):
     """A relay whose rounds are spans, linked to the records that they publish."""
 
     async def _publish_round(self, connection: Connection, producer: AIOKafkaProducer, rows: Sequence[Row]) -> None:
-        traceparents = (_traceparent(row["records"]) for row in rows if TRACEPARENT in row["records"])
-        attributes: Attributes = {"messaging.system": "kafka", "messaging.batch.message_count": len(rows)}
-        links = tracing.links_to(traceparents)
+        said = [content.headers for row in rows for content in outbox.contents(row["records"])]
+        attributes: Attributes = {"messaging.system": "kafka", "messaging.batch.message_count": len(said)}
+        links = tracing.links_to(outbox.header(headers, "traceparent") for headers in said)
         with tracing.inside(tracing.begun("publish outbox", SpanKind.PRODUCER, attributes, links=links)):
             await super()._publish_round(connection, producer, rows)
-
-
-def _traceparent(packed: bytes) -> str | None:
-    """Of the first record of a row."""
-    headers: Mapping[str, bytes | None] = dict(outbox.contents(packed)[0].headers)
-    return (headers.get("traceparent") or b"").decode("ascii", "replace")
 
 
 class TracedTasks(TaskRunner):

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from shared.messaging.outbox import Content, contents
+from shared.messaging.outbox import contents, header
 from shared.operations.installation import Installation, ServiceName, installation
 from shared.operations.output import Failed, Json, Yes, ago, answer, counted, run, table
 
@@ -69,16 +69,12 @@ async def _waiting(here: Installation, service: str) -> list[dict[str, Any]]:
             "key": (row["key"] or b"").decode("utf-8", "backslashreplace"),
             "rows": row["rows"],
             "oldest_id": row["first_id"],
-            "oldest_type": _type_of(contents(row["records"])[0]),
+            "oldest_type": header(contents(row["records"])[0].headers, "ce_type"),
             "waiting_seconds": _seconds(row["now"], row["created_at"]),
             "reason": row["reason"],
         }
         for row in rows
     ]
-
-
-def _type_of(content: Content) -> str:
-    return (dict(content.headers).get("ce_type") or b"").decode("utf-8", "backslashreplace")
 
 
 def _seconds(now: datetime, then: datetime) -> float:

@@ -148,13 +148,13 @@ class _Work:
         published = self._again.published
         if record.event_id in published.told:
             raise Mismatch(f"{record.event_id} comes out, which belongs elsewhere")
-        if not published.has_later(record, self._before.get(record.header("ce_causationid"))):
+        if not published.has_later(record, self._before.get(outbox.header(record.headers, "ce_causationid"))):
             return True
         if record.topic in COMPACTED_TOPICS:
             return False
         raise Mismatch(
             f"a record of {record.topic} comes out that was never published, although later ones of its key were: "
-            f"it follows from {record.header('ce_causationid') or record.event_id}"
+            f"it follows from {outbox.header(record.headers, 'ce_causationid') or record.event_id}"
         )
 
     async def _settle(self, tx: Tx) -> None:
