@@ -1,4 +1,4 @@
-"""Where a running Kello is, and whether it has come to rest: nothing to read, nothing to publish, nothing to do."""
+"""Where a running Kello is, and whether it has come to rest: nothing to read, to publish, to do or to tell Kafka of."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -10,6 +10,7 @@ from time import monotonic
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from pydantic import SecretStr
 
 from deploy.local.topics import plan
@@ -61,7 +62,9 @@ class World:
             stack.push_async_callback(consumer.stop)
             physical = [self.prefix + topic.name for topic in plan()]
             found = await partitions_of(self.kafka.split(","), physical)
-            yield Watch(self, connections, consumer, {name.removeprefix(self.prefix): found[name] for name in physical})
+            places = {name.removeprefix(self.prefix): found[name] for name in physical}
+            admin = await stack.enter_async_context(self.installation.admin())
+            yield Watch(self, connections, consumer, admin, places)
 
 
 async def nobody() -> list[str]:
@@ -77,6 +80,7 @@ class Watch:
         world: World,
         connections: Mapping[str, asyncpg.Connection],
         consumer: AIOKafkaConsumer,
+        admin: AIOKafkaAdminClient,
         places: Mapping[str, Sequence[TopicPartition]],
     ) -> None:
         self.world = world
@@ -84,6 +88,7 @@ class Watch:
         """The partitions of every topic, by its logical name."""
         self._connections = connections
         self._consumer = consumer
+        self._admin = admin
         self._turns = {service: asyncio.Lock() for service in connections}
 
     async def rows(self, service: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
@@ -93,10 +98,11 @@ class Watch:
 
     async def lag(self, service: str, topics: Sequence[str] = ()) -> int:
         """How many records a service has yet to read, by its own database; of all that it consumes by default."""
-        topics = topics or consumed_by(service)
-        ends = await self.ends(topics)
-        offsets = await self.offsets(service)
-        return sum(max(0, end - offsets.get(place, 0)) for place, end in ends.items())
+        return _behind(await self.ends(topics or consumed_by(service)), await self.offsets(service))
+
+    async def shown_lag(self, service: str) -> int:
+        """The same by what the service has told Kafka, which it does now and then: what kafka-consumer-groups shows."""
+        return _behind(await self.ends(consumed_by(service)), await self.committed(service))
 
     async def caught_up(self, service: str, topics: Sequence[str]) -> None:
         """Wait until a service has read what is on some topics now."""
@@ -106,9 +112,7 @@ class Watch:
     async def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
         """The end of each partition that holds anything."""
         ends = await self._consumer.end_offsets([place for topic in topics for place in self.places[topic]])
-        return {
-            (place.topic.removeprefix(self.world.prefix), place.partition): end for place, end in ends.items() if end
-        }
+        return {self._logical(place): end for place, end in ends.items() if end}
 
     async def offsets(self, service: str) -> dict[tuple[str, int], int]:
         """How far each partition had its effect."""
@@ -118,6 +122,11 @@ class Watch:
             service,
         )
         return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+    async def committed(self, service: str) -> dict[tuple[str, int], int]:
+        """How far each partition is by what was told to Kafka."""
+        offsets = await self._admin.list_consumer_group_offsets(self.world.prefix + service)
+        return {self._logical(place): told.offset for place, told in offsets.items()}
 
     async def unrest(self) -> list[str]:
         """What keeps the world from being at rest."""
@@ -149,9 +158,20 @@ class Watch:
                  WHERE state <> 'waiting' OR due_at <= messaging.kello_now() + interval '1 hour') AS to_do
             """,
         )
-        to_read = await self.lag(service)
-        counts = {"to read": to_read, "to publish": row["to_publish"], "to do": row["to_do"]}
+        counts = {
+            "to read": await self.lag(service),
+            "to publish": row["to_publish"],
+            "to do": row["to_do"],
+            "to tell Kafka of": await self.shown_lag(service),
+        }
         return [f"{service} has {count} {what}" for what, count in counts.items() if count]
+
+    def _logical(self, place: TopicPartition) -> tuple[str, int]:
+        return place.topic.removeprefix(self.world.prefix), place.partition
+
+
+def _behind(ends: Mapping[tuple[str, int], int], offsets: Mapping[tuple[str, int], int]) -> int:
+    return sum(max(0, end - offsets.get(place, 0)) for place, end in ends.items())
 
 
 def consumed_by(service: str) -> Sequence[str]:
