@@ -18,6 +18,7 @@ from deploy.local.demo.proof import proof
 from deploy.local.demo.script import script
 from deploy.local.demo.world import SERVICES, World
 from shared.harness.kello import Kello, RawRecord
+from shared.messaging.relay import LOCK
 from shared.operations.audit.audit import Report, audit, checks_of
 from shared.operations.audit.checks import Finding
 from shared.operations.installation import Connection
@@ -25,6 +26,7 @@ from shared.schemas.base import Payload
 from shared.schemas.billing import InvoiceIssued, PaymentReceived, RecordPayment
 from shared.schemas.customer import CustomerRegistered
 from shared.schemas.envelope import Envelope, headers
+from tests.customer.words import payment
 from tests.journeys.people import CHAIRS_TOTAL, bought, registered, somewhere, today
 from tests.journeys.worlds import unseen, world_of
 from tests.operations.breaks import BREAKS, NAMED
@@ -35,6 +37,7 @@ DAY_SECONDS = 0.1
 PAUSE_SECONDS = 0.5
 AUDITS_IN_MOTION = 3
 """At least so many audits must have found different things, or nothing was going on."""
+PAYERS, PAYMENTS = 5, 20
 
 
 async def test_every_promise_holds_while_the_month_goes_on_and_what_breaks_one_is_named(
@@ -101,8 +104,28 @@ async def test_what_an_operator_mends_and_replays_keeps_every_promise(
     assert [each["name"] for each in said.document["findings"] if not each["holds"]] == ["offsets-at-the-ends"]
 
 
-async def audit_of(kello: Kello) -> Report:
-    return await audit((await world_of(kello)).installation, ["billing"])
+async def test_what_waits_to_be_published_is_audited_in_the_order_in_which_it_was_said(kello: Kello) -> None:
+    for customer in [uuid4() for _ in range(PAYERS)]:
+        await kello.publish(registered(customer, somewhere()), *(payment(customer, 1250) for _ in range(PAYMENTS)))
+    relay = await asyncpg.connect((await kello.database("customer")).admin_url)
+    try:
+        await relay.execute("SELECT pg_advisory_lock($1)", LOCK)  # nothing is published meanwhile
+        async with kello.running("customer"):
+            await kello.until(lambda: all_is_read(kello), "everything has had its effect")
+            report = await audit_of(kello, "customer")
+    finally:
+        await relay.close()
+    assert report.said["customer"] >= PAYERS * PAYMENTS
+    assert {each.promise: each.offending for each in report.broken} == {}
+
+
+async def all_is_read(kello: Kello) -> bool:
+    rows = await kello.rows("customer", "SELECT sum(next_offset) AS read FROM messaging.consumer_offset")
+    return bool(rows[0]["read"] == PAYERS * (1 + PAYMENTS))
+
+
+async def audit_of(kello: Kello, service: str = "billing") -> Report:
+    return await audit((await world_of(kello)).installation, [service])
 
 
 def headers_of(payload: Payload) -> list[tuple[str, bytes | None]]:
