@@ -57,18 +57,19 @@ async def _leave_as_it_is(_connection: object) -> None:
 
 
 async def connect(
-    database_url: str, *, application: str, synchronous_commit: str = "on"
+    database_url: str, *, application: str, waits_for_disk: bool = True
 ) -> "asyncpg.Connection[asyncpg.Record]":
     """One session of its own, for what a session holds: advisory locks and the relay.
 
-    Without `synchronous_commit` a crash of PostgreSQL may take back the last moments of what this session wrote.
+    Where it does not wait for the disk, a crash of PostgreSQL may take back the last moments of what it wrote.
     """
+    durability = {} if waits_for_disk else {"synchronous_commit": "off"}
     return await asyncpg.connect(
         database_url,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         connection_class=tracing.connection_class(),
-        server_settings={"application_name": application, "synchronous_commit": synchronous_commit, **SESSION},
+        server_settings={"application_name": application, **SESSION, **durability},
     )
 
 

@@ -78,7 +78,7 @@ class Relay:
 
     async def _hold_the_lock(self) -> None:
         connection = await connect(
-            self._settings.database_url, application=f"{self._service} relay", synchronous_commit="off"
+            self._settings.database_url, application=f"{self._service} relay", waits_for_disk=False
         )
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - of PostgreSQL

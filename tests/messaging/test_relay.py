@@ -13,6 +13,7 @@ import pytest
 from shared.harness.kello import Kello
 from shared.messaging import outbox
 from shared.messaging.adoption import DatabaseBehindKafka
+from shared.messaging.database import connect
 from shared.messaging.outbox import Record
 from tests.messaging import probe
 from tests.messaging.probe import Added
@@ -178,3 +179,16 @@ async def test_the_order_of_a_key_is_the_order_of_its_commits(kello: Kello) -> N
         await kello.settled()
     totals = [each.total for each in await kello.events(Added)]
     assert totals == list(range(1, 121))
+
+
+@pytest.mark.parametrize(("waits_for_disk", "found"), [(True, "local"), (False, "off")])
+async def test_how_durable_commits_are_is_the_operators_word_but_for_the_relays_own_session(
+    kello: Kello, *, waits_for_disk: bool, found: str
+) -> None:
+    database = await kello.database("probe")
+    await kello.rows("probe", f"ALTER DATABASE \"{database.name}\" SET synchronous_commit = 'local'")
+    session = await connect(database.url, application="tests", waits_for_disk=waits_for_disk)
+    try:
+        assert await session.fetchval("SHOW synchronous_commit") == found
+    finally:
+        await session.close()
