@@ -40,6 +40,8 @@ from shared.schemas.envelope import Envelope, headers
 
 P = TypeVar("P", bound=Payload)
 DEADLINE_SECONDS = 20.0
+READY_SECONDS = 60.0
+"""A group waits for a member that was killed, until its session ends, before it lets another one begin."""
 TOKEN = secrets.token_hex(16)
 __all__ = ["DEADLINE_SECONDS", "TOKEN", "Event", "Kello", "RawRecord", "service_named"]
 
@@ -106,11 +108,11 @@ class Kello:
         run = asyncio.create_task(process.run(), name=service.name)
         ready = asyncio.create_task(process.ready.wait())
         try:
-            await asyncio.wait({run, ready}, timeout=DEADLINE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({run, ready}, timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if run.done():
                 run.result()
             if not process.ready.is_set():
-                raise TimeoutError(f"{service.name} was not ready within {DEADLINE_SECONDS:g} s")
+                raise TimeoutError(f"{service.name} was not ready within {READY_SECONDS:g} s")
             self.processes[service.name].append(process)
             yield process
         finally:
@@ -271,19 +273,25 @@ class Kello:
         return found
 
     async def settled(self, *services: str, within: float = 2 * DEADLINE_SECONDS) -> None:
-        """Until the services (default: those that run) have taken in, published and done all that is there to do."""
+        """Until the services (default: those that run) have taken in, published and done all that is there to do.
+
+        They are looked at one after the other. Where nothing was published to any of them from before the first look
+        until after the last, whoever was found with nothing to do has had nothing to do since.
+        """
         names = services or tuple(name for name, running in self.processes.items() if running)
+        consumed = sorted({topic for name in names for each in self.processes[name] for topic in each.service.consumes})
         why: list[str] = []
 
         async def is_settled() -> bool:
-            why[:] = [reason for name in names for reason in await self._unsettled(name)]
-            return not why
+            ends = await self._watching().ends(consumed)
+            why[:] = [reason for name in names for reason in await self._unsettled(name, ends)]
+            return not why and await self._watching().ends(consumed) == ends
 
-        for _ in range(2):  # what one has published the other takes in
-            try:
-                await self.until(is_settled, "settled", within)
-            except AssertionError:
-                raise AssertionError(f"not settled within {within:g} s: {'; '.join(why)}") from None
+        try:
+            await self.until(is_settled, "settled", within)
+        except AssertionError:
+            left = "; ".join(why) or "more and more is published"
+            raise AssertionError(f"not settled within {within:g} s: {left}") from None
 
     async def rows(self, service: str, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """A query on a service's database, as its administrator."""
@@ -314,32 +322,27 @@ class Kello:
     async def close(self) -> None:
         await self._open.aclose()
 
-    async def _unsettled(self, service: str) -> list[str]:
-        states = await self.rows(
+    async def _unsettled(self, service: str, ends: Mapping[tuple[str, int], int]) -> list[str]:
+        """What is left to do, by one snapshot: offsets move in the transaction that fills outbox and tasks."""
+        rows = await self.rows(
             service,
             """
             SELECT (SELECT count(*) FROM messaging.outbox) AS outbox,
                 (SELECT count(*) FROM messaging.task
-                 WHERE state <> 'waiting' OR due_at <= messaging.kello_now()) AS tasks
+                 WHERE state <> 'waiting' OR due_at <= messaging.kello_now()) AS tasks,
+                o.topic, o.partition, o.next_offset
+            FROM (VALUES ($1)) AS service (name) LEFT JOIN messaging.consumer_offset AS o ON o.consumer_group = name
             """,
+            service,
         )
-        reasons = [f"{service} has {n} {what}" for what, n in states[0].items() if n]
-        offsets = {
-            (row["topic"], row["partition"]): row["next_offset"]
-            for row in await self.rows(
-                service,
-                "SELECT topic, partition, next_offset FROM messaging.consumer_offset WHERE consumer_group = $1",
-                service,
-            )
-        }
-        for process in self.processes[service][:1]:
-            ends = await self._watching().ends(process.service.consumes)
-            reasons += [
-                f"{service} lags on {topic}/{partition}: {offsets.get((topic, partition), 0)} of {end}"
-                for (topic, partition), end in ends.items()
-                if end > offsets.get((topic, partition), 0)
-            ]
-        return reasons
+        offsets = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        consumes = {topic for process in self.processes[service] for topic in process.service.consumes}
+        lags = [
+            f"{service} lags on {topic}/{partition}: {offsets.get((topic, partition), 0)} of {end}"
+            for (topic, partition), end in ends.items()
+            if topic in consumes and end > offsets.get((topic, partition), 0)
+        ]
+        return [f"{service} has {rows[0][what]} {what}" for what in ("outbox", "tasks") if rows[0][what]] + lags
 
     async def _told(self, expected: Expectation[Any]) -> str:
         """What arrived instead, and what any service refused or put aside."""

@@ -20,8 +20,6 @@ from shared.operations.installation import Installation
 
 SERVICES = ("customer", "billing", "notify", "payroll")
 POLL_SECONDS = 0.25
-STEADY_LOOKS = 2
-"""So many looks in a row must find it at rest: between two of them what one service published reaches the next."""
 
 
 class Restless(Exception):
@@ -138,17 +136,27 @@ class Watch:
         others: Callable[[], Awaitable[list[str]]] = nobody,
         on_look: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Wait until there is nothing left to do, for Kello and for `others`. Raises Restless."""
-        deadline, steady = monotonic() + within_seconds, 0
-        while steady < STEADY_LOOKS:
-            reasons = await self.unrest() + await others()
-            steady = 0 if reasons else steady + 1
-            on_look("; ".join(reasons) or "nothing is left")
-            if reasons and monotonic() > deadline:
+        """Wait until there is nothing left to do, for Kello and for `others`. Raises Restless.
+
+        They are looked at one after the other: what somebody publishes meanwhile may reach who was looked at before.
+        """
+        deadline = monotonic() + within_seconds
+        while reasons := await self._restless(others):
+            on_look("; ".join(reasons))
+            if monotonic() > deadline:
                 raise Restless(f"not at rest after {within_seconds:.0f} s: {'; '.join(reasons)}")
             await asyncio.sleep(POLL_SECONDS)
+        on_look("nothing is left")
+
+    async def _restless(self, others: Callable[[], Awaitable[list[str]]]) -> list[str]:
+        topics = tuple(self.places)
+        ends = await self.ends(topics)
+        reasons = await self.unrest() + await others()
+        return reasons or ([] if await self.ends(topics) == ends else ["something was published just now"])
 
     async def _unrest_of(self, service: str) -> list[str]:
+        """Offsets first: what they have moved past has left its rows in the outbox and its tasks by then."""
+        to_read = await self.lag(service)
         (row,) = await self.rows(
             service,
             """
@@ -159,7 +167,7 @@ class Watch:
             """,
         )
         counts = {
-            "to read": await self.lag(service),
+            "to read": to_read,
             "to publish": row["to_publish"],
             "to do": row["to_do"],
             "to tell Kafka of": await self.shown_lag(service),
