@@ -11,14 +11,14 @@ from urllib.parse import quote, unquote, urlsplit
 
 import asyncpg
 
-from shared.messaging.database import connect
+from shared.messaging.database import CONNECT_TIMEOUT_SECONDS
 from shared.messaging.migrate import Connection, Migration, migrate, migrations_of
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 PASSWORD = re.compile(r"[A-Za-z0-9_-]{8,200}\Z")
 ADVISORY_LOCK = 0x6B656C6C6F  # "kello": one at a time creates roles and templates on a server
-
 DROPS_AT_ONCE = 8
+PATIENCE_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,9 @@ async def template_of(admin_url: str, service: str, migrations: list[Migration] 
 async def clone_database(admin_url: str, service: str, template: str, name: str) -> Database:
     """A new database that equals the template."""
     database = database_of(admin_url, service, name)
-    admin = await connect(admin_url, application="kello local")
-    try:
+    async with _session(admin_url) as admin:
         await admin.execute(f'CREATE DATABASE "{database.name}" OWNER "{service}_owner" TEMPLATE "{template}"')
         await _close_to_others(admin, database.name, service)
-    finally:
-        await admin.close()
     return database
 
 
@@ -93,12 +90,9 @@ async def drop_databases(admin_url: str, names: Sequence[str]) -> None:
     waiting = list(names)
 
     async def drop_some() -> None:
-        admin = await connect(admin_url, application="kello local")
-        try:
+        async with _session(admin_url) as admin:
             while waiting:
                 await admin.execute(f'DROP DATABASE IF EXISTS "{_checked(waiting.pop())}" WITH (FORCE)')
-        finally:
-            await admin.close()
 
     # each drop waits for a checkpoint, and those who wait together share one
     await asyncio.gather(*(drop_some() for _ in range(min(len(waiting), DROPS_AT_ONCE))))
@@ -132,12 +126,21 @@ def _checked(name: str) -> str:
 @asynccontextmanager
 async def _admin(admin_url: str) -> AsyncIterator[Connection]:
     """An administrator's session under the advisory lock."""
-    connection = await connect(admin_url, application="kello local")
+    async with _session(admin_url) as connection:
+        await connection.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)
+        yield connection
+
+
+@asynccontextmanager
+async def _session(admin_url: str) -> AsyncIterator[Connection]:
+    """An administrator's session. What it asks for waits for checkpoints, and those for the disk."""
+    connection = await asyncpg.connect(
+        admin_url,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=PATIENCE_SECONDS,
+        server_settings={"application_name": "kello local"},
+    )
     try:
-        await connection.execute(
-            "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)"
-        )
-        await connection.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK, timeout=120)
         yield connection
     finally:
         await connection.close()
