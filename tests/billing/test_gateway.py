@@ -79,7 +79,7 @@ async def test_whatever_is_no_clear_answer_is_uncertain(gateway: Gateway, token:
 
 
 async def test_a_slow_answer_is_uncertain(sandbox: Sandbox) -> None:
-    sandbox.script(Behaviour(delay_seconds=0.5), token="tok_ok")
+    sandbox.script(Behaviour(delay_seconds=60), token="tok_ok")
     async with httpx.AsyncClient(base_url=sandbox.url, timeout=httpx.Timeout(5, read=0.05)) as client:
         with pytest.raises(Uncertain):
             await Gateway(client).capture(asked("tok_ok"), CALL)

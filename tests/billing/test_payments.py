@@ -276,9 +276,13 @@ async def test_one_collection_at_a_time_and_what_was_paid_meanwhile_becomes_cred
     await billing.publish(purchase(customer, payment_token="tok_later"))
     invoice = await billing.expect(InvoiceIssued, customer_id=customer)
     await billing.expect(PaymentUnknown, customer_id=customer)
-    assert await refusal_of(billing, collect(customer, invoice.invoice_id, "tok_ok")) == "payment_in_flight"
-    await billing.publish(transfer(customer, 1000, invoice_id=invoice.invoice_id))
-    await billing.expect(PaymentReceived, method="transfer", customer_id=customer)
+    billing.sandboxes.gateway.outage(True)  # so that it stays under way
+    try:
+        assert await refusal_of(billing, collect(customer, invoice.invoice_id, "tok_ok")) == "payment_in_flight"
+        await billing.publish(transfer(customer, 1000, invoice_id=invoice.invoice_id))
+        await billing.expect(PaymentReceived, method="transfer", customer_id=customer)
+    finally:
+        billing.sandboxes.gateway.outage(False)
     received = await billing.expect(PaymentReceived, method="gateway", customer_id=customer)
     await billing.settled()
     assert await balance_of(billing, customer) == (0, 1000)

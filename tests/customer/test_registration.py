@@ -51,6 +51,7 @@ async def test_an_id_is_registered_once_and_the_same_again_is_accepted(kello: Ke
         (other,) = await kello.publish(command.model_copy(update={"name": "Bo Anders"}))
         await kello.expect(CommandAccepted, command_id=again)
         assert await rejected(kello, other) == "already_registered"
+        await kello.settled()
         assert len(await kello.events(CustomerProfile, customer_id=customer)) == 1
 
 

@@ -13,7 +13,10 @@ from deploy.environment import ROOT, find_uv
 from deploy.local.stack import Stack
 
 SHOP = ROOT / "tests" / "examples" / "shop"
-SECONDS = 100.0
+SECONDS = 400.0
+"""Of a command that hangs; five tests that start four services each take as long as the machine is busy."""
+
+pytestmark = pytest.mark.timeout(2 * SECONDS)
 
 
 @pytest.fixture(scope="module")

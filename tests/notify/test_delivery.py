@@ -179,6 +179,7 @@ async def test_a_text_message_is_sent_once_whatever_the_provider_does(
     assert (sent.version, sent.message_id) == (versions, message.id)
 
 
+@pytest.mark.timeout(300)
 async def test_a_killed_process_loses_no_mail_and_sends_none_under_two_message_ids(kello: Kello) -> None:
     customers = [uuid4() for _ in range(20)]
     kello.sandboxes.mailbox.latency(0.2)

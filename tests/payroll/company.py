@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from deploy.local.sandboxes.gateway import Capture
-from shared.harness.kello import Kello
+from shared.harness.kello import DEADLINE_SECONDS, Kello
 from shared.schemas.hr import EmployeeEvent, EmployeeHired
 from shared.schemas.payroll import (
     ApprovePayrollRun,
@@ -78,11 +78,13 @@ class Company:
         stated = {"run_id": run_id, "currency": "EUR", "group": self.department, "issued_by": "anna"}
         return StartPayrollRun(period=period, **(stated | details))
 
-    async def calculated(self, period: str = "2026-01", **details: Any) -> PayrollRunCalculated:
+    async def calculated(
+        self, period: str = "2026-01", within: float = DEADLINE_SECONDS, **details: Any
+    ) -> PayrollRunCalculated:
         """A run, calculated. Anna started it."""
         start = self.start(period, **details)
         await self.kello.publish(start)
-        return await self.kello.expect(PayrollRunCalculated, run_id=start.run_id)
+        return await self.kello.expect(PayrollRunCalculated, run_id=start.run_id, within=within)
 
     async def completed(self, period: str = "2026-01", **details: Any) -> PayrollRunCompleted:
         """A run, paid. Anna started it and Berta approved it."""

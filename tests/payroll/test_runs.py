@@ -28,6 +28,7 @@ async def test_a_run_is_calculated_approved_paid_and_reported(company: Company) 
     calculated = await company.calculated()
     assert (calculated.employees, calculated.gross, calculated.withholdings) == (10, 10 * SALARY, 10 * TAX)
     assert calculated.gross == calculated.net + calculated.withholdings + calculated.deductions
+    await kello.settled()
     assert not await company.events(SalaryPaid)
     assert not await company.captures()
 
@@ -122,6 +123,7 @@ async def test_a_second_run_of_the_same_month_pays_nobody_twice_and_says_so(comp
     assert body["skipped"] == [
         {"employee_id": str(early), "code": "already_in_a_run", "payslip_id": payslip["payslip_id"]}
     ]
+    await company.reported(second.run_id)
     _, report = await kello.get("payroll", f"/runs/{second.run_id}/report")
     assert f"{early},{payslip['payslip_id']}" in report.decode()
 
@@ -185,7 +187,7 @@ async def test_a_run_takes_its_staff_by_turns(own_company: Company) -> None:
     """More employees than one transaction takes: two turns to calculate, two to pay."""
     kello = own_company.kello
     staff = await own_company.hire(*["tok_ok"] * 600)
-    run = await own_company.calculated()
+    run = await own_company.calculated(within=60)
     assert run.employees == 600
     await kello.publish(ApprovePayrollRun(run_id=run.run_id, issued_by="berta"))
 
