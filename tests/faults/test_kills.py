@@ -119,6 +119,7 @@ async def test_whoever_is_killed_wherever_everything_happens_once(kello: Kello) 
     assert len(captures) == len(set(captures)) == len(done)
 
 
+@pytest.mark.timeout(5 * REACHED_SECONDS)
 async def test_a_frozen_process_that_wakes_up_after_its_successor_changes_nothing(kello: Kello) -> None:
     counters = [uuid4() for _ in range(20)]
 
@@ -134,19 +135,19 @@ async def test_a_frozen_process_that_wakes_up_after_its_successor_changes_nothin
 
     async with victim(kello, "consumer") as first:
         await send()
-        await kello.until(lambda: reaches(20), "the first works")
+        await kello.until(lambda: reaches(20), "the first works", within=REACHED_SECONDS)
         await send()
         first.send_signal(signal.SIGSTOP)  # with records in hand, as likely as not
         await send()
         async with victim(kello, "consumer") as second:
-            await kello.until(lambda: reaches(60), "the second takes over")
+            await kello.until(lambda: reaches(60), "the second takes over", within=REACHED_SECONDS)
             first.send_signal(signal.SIGCONT)
             await send()
-            await kello.until(lambda: reaches(80), "both go on")
+            await kello.until(lambda: reaches(80), "both go on", within=REACHED_SECONDS)
             second.send_signal(signal.SIGTERM)
             assert await second.wait() == 0
         await send()
-        await kello.until(lambda: reaches(100), "the first has joined again")
+        await kello.until(lambda: reaches(100), "the first has joined again", within=REACHED_SECONDS)
         assert first.returncode is None
     async with kello.running_service(probe.service()):
         await kello.settled()

@@ -8,8 +8,9 @@ from pathlib import Path
 from deploy.local.running import Running, running_in
 
 ROOT = Path(__file__).parents[2]
-GONE_SECONDS = 10.0
-COMMAND_SECONDS = 90.0
+GONE_SECONDS = 60.0
+"""Servers that end write their last checkpoint, and a busy disk takes its time."""
+COMMAND_SECONDS = 300.0
 
 
 def command(name: str, folder: Path, *options: str, code: int = 0) -> subprocess.CompletedProcess[str]:

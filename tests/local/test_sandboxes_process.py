@@ -31,7 +31,7 @@ async def running(state: Path, *options: str) -> AsyncIterator[tuple[asyncio.sub
     try:
         if process.stdout is None:
             raise AssertionError("stdout is a pipe")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             line = await process.stdout.readline()
         yield process, json.loads(line)
     finally:

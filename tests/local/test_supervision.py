@@ -17,7 +17,7 @@ from deploy.local.processes import started_at
 from deploy.local.running import running_in, take_down
 from deploy.local.stack import FolderInUse, Stack
 from deploy.local.topics import create_topics, plan
-from tests.local.supervised import assert_all_gone, command, processes_in, until_revived
+from tests.local.supervised import GONE_SECONDS, assert_all_gone, command, processes_in, until_revived
 
 PARENT = Path(__file__).with_name("parent.py")
 ROOT = PARENT.parents[2]
@@ -45,13 +45,13 @@ async def test_after_ctrl_c_nothing_runs_and_everything_is_kept(folder: Path) ->
         _, kafka, postgres = wait_for(process, "ready").split()
         await leave_something(kafka, postgres)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 128 + signal.SIGINT
+        assert process.wait(GONE_SECONDS) == 128 + signal.SIGINT
         assert_all_gone(folder)
     with parent(folder) as process:
         _, kafka, postgres = wait_for(process, "ready").split()
         await assert_it_is_there(kafka, postgres)
         process.terminate()
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(GONE_SECONDS) == 128 + signal.SIGTERM
         assert_all_gone(folder)
 
 

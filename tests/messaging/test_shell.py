@@ -147,9 +147,9 @@ async def test_a_process_says_everything_in_json_and_nothing_of_anybody(kello: K
     )
     try:
         await kello.publish(add(amount=666), add(text="forbidden somebody@example.org"), add(text="forbidden"))
-        await kello.dead_letters("probe", 2)
+        await kello.dead_letters("probe", 2, within=60)
         child.send_signal(signal.SIGTERM)
-        out, err = await asyncio.wait_for(child.communicate(), 20)
+        out, err = await asyncio.wait_for(child.communicate(), 60)
     finally:
         if child.returncode is None:
             child.kill()

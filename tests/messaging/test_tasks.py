@@ -1,7 +1,6 @@
 """Tasks: one effect at the provider whatever is lost on the way, timers, no queue behind a slow call."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,7 +14,7 @@ from shared.messaging import task_store
 from shared.messaging.handlers import Handlers
 from shared.messaging.tasks import TaskKind, TaskRunner
 from tests.messaging import probe
-from tests.messaging.probe import Add, Added, Paid, Reminded
+from tests.messaging.probe import PAY_SECONDS, Add, Added, Paid, Reminded
 from tests.messaging.sending import add
 
 
@@ -51,6 +50,7 @@ async def test_every_way_of_a_provider_ends_in_one_effect_and_the_truth(kello: K
         "tok_unknown": (["unknown", "paid"], 1),
         "tok_never": (["exhausted"], 0),
     }
+    kello.sandboxes.gateway.script(Behaviour(delay_seconds=2 * PAY_SECONDS), token="tok_slow")
     commands = {token: pay(token) for token in ways}
     async with kello.running_service(probe.service()):
         await kello.publish(*commands.values())
@@ -87,9 +87,9 @@ async def test_a_slow_provider_does_not_slow_the_partition(kello: Kello) -> None
     async with kello.running_service(probe.service()):
         await kello.publish(*(pay("tok_crawl") for _ in range(60)))
         await kello.until(lambda: tasks(kello), "payments are under way")
-        for _ in range(5):
-            command = add()
-            await kello.publish(command)
+        later = [add() for _ in range(5)]
+        await kello.publish(*later)
+        for command in later:
             await kello.expect(Added, counter_id=command.counter_id)
         assert await tasks(kello), "what came after the payments was decided before they had ended"
         await kello.settled()
@@ -119,33 +119,48 @@ async def test_an_expired_lease_is_unknown_and_is_asked_about(kello: Kello) -> N
 
 
 @asynccontextmanager
-async def locked(kello: Kello, counter: UUID) -> AsyncIterator[None]:
-    """The root of a counter in somebody else's hands."""
+async def locked(kello: Kello, counter: UUID) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """The root of a counter in somebody else's hands, until that one lets go."""
     connection = await asyncpg.connect((await kello.database("probe")).admin_url)
     try:
-        async with connection.transaction():
-            await connection.execute("SELECT FROM counter WHERE id = $1 FOR UPDATE", counter)
-            yield
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("SELECT FROM counter WHERE id = $1 FOR UPDATE", counter)
+        yield transaction.rollback
     finally:
         await connection.close()
 
 
+async def is_waited_for(kello: Kello) -> bool:
+    """Whether somebody waits for a row that another one has locked."""
+    return bool(
+        await kello.rows(
+            "probe",
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+    )
+
+
 async def test_an_outcome_whose_lease_is_lost_meanwhile_is_rolled_back(kello: Kello) -> None:
-    kello.sandboxes.gateway.script(Behaviour(delay_seconds=0.5), token="tok_late")
-    command = pay("tok_late")
-    async with kello.running_service(probe.service()):
+    command = pay("tok_ok")
+    async with kello.running_service(probe.service(), roles=("consumer", "relay", "api")):
         await kello.publish(command)
         await kello.expect(Added, counter_id=command.counter_id)
-        async with locked(kello, command.counter_id):
-            await kello.until(lambda: captured(kello, "tok_late"), "the gateway has it")
-            await asyncio.sleep(0.2)
-            await kello.rows(
-                "probe", "UPDATE messaging.task SET state = 'unknown', lease = NULL, lease_until = NULL, due_at = now()"
-            )
+    async with locked(kello, command.counter_id) as let_go, kello.running_service(probe.service()):
+        await kello.until(lambda: captured(kello, "tok_ok"), "the gateway has it")
+        await kello.until(lambda: is_waited_for(kello), "its outcome waits for the root")
+        assert await kello.rows(
+            "probe",
+            """
+            UPDATE messaging.task SET state = 'unknown', lease = NULL, lease_until = NULL, due_at = now()
+            WHERE state = 'started' RETURNING key
+            """,
+        )
+        await let_go()
         await kello.expect(Paid, counter_id=command.counter_id, state="paid")
         await kello.settled()
     assert (await states(kello, command.counter_id)).count("paid") == 1
-    assert captures(kello, "tok_late") == 1
+    assert captures(kello, "tok_ok") == 1
 
 
 async def captured(kello: Kello, token: str) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from shared.harness.kello import Kello
 from shared.messaging.adoption import SEQUENCE_HEADER, DatabaseBehindKafka
 from shared.messaging.outbox import contents
+from shared.messaging.relay import LOCK
 from shared.messaging.topics import partition_of
 from shared.schemas.billing import InvoiceIssued, PaymentReceived
 from shared.schemas.notify import NotificationSent
@@ -291,7 +292,16 @@ async def test_a_service_that_runs_is_not_restored(kello: Kello, command: Comman
 
 
 async def is_relay_there(kello: Kello) -> bool:
-    return bool(await kello.rows("billing", "SELECT FROM pg_locks WHERE locktype = 'advisory'"))
+    rows = await kello.rows(
+        "billing",
+        """
+        SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
+            AND l.classid::bigint << 32 | l.objid::bigint = $1
+        """,
+        LOCK,
+    )
+    return bool(rows)
 
 
 async def test_the_settings_that_are_missing_are_named(kello: Kello, command: Command) -> None:

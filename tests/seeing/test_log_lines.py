@@ -50,7 +50,7 @@ async def test_minutes_without_kafka_postgresql_and_provider_write_few_lines(ser
         reading = asyncio.create_task(child.stdout.read())
         try:
             await kello.publish(*(add(pay=True, text="tok_down_for_long") for _ in range(50)))
-            await kello.expect(Added, count=50)
+            await kello.expect(Added, count=50, within=60)
             server.kill()
             await kello.publish(*(add() for _ in range(50)))
             began = monotonic()

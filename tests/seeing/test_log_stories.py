@@ -27,7 +27,7 @@ class Said:
     async def until(self, event: str) -> dict[str, Any]:
         """The next line of that event."""
         assert self.child.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while line := await self.child.stdout.readline():
                 self.lines.append(orjson.loads(line))
                 if self.lines[-1]["event"] == event:
@@ -38,7 +38,7 @@ class Said:
         """Everything, once it was told to stop and did."""
         assert self.child.stdout is not None
         self.child.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             self.lines += [orjson.loads(line) for line in (await self.child.stdout.read()).splitlines()]
         return self.lines
 

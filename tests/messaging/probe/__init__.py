@@ -28,6 +28,8 @@ from shared.schemas.base import Command, Event, Id
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 PAY = "pay"
+PAY_SECONDS = 3
+"""So long may a call to the gateway take."""
 REMIND = "remind"
 
 broken: set[str] = set()
@@ -317,7 +319,7 @@ class ProbeSettings(ServiceSettings):
 
 @asynccontextmanager
 async def task_kinds(settings: ProbeSettings) -> AsyncIterator[Sequence[TaskKind[Any]]]:
-    async with httpx.AsyncClient(base_url=settings.gateway_url, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=settings.gateway_url, timeout=3 * PAY_SECONDS) as client:
 
         async def perform(payment: Payment, call: TaskCall) -> str:
             body = {
@@ -348,8 +350,8 @@ async def task_kinds(settings: ProbeSettings) -> AsyncIterator[Sequence[TaskKind
                 Payment,
                 perform,
                 reconcile,
-                call_timeout_seconds=1.5,
-                lease_seconds=3,
+                call_timeout_seconds=PAY_SECONDS,
+                lease_seconds=6,
                 attempts_max=4,
                 backoff_seconds=0.05,
                 backoff_max_seconds=0.5,
