@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from deploy.local.sandboxes import Behaviour
 from shared.harness.kello import Kello
@@ -142,7 +143,7 @@ async def is_waited_for(kello: Kello) -> bool:
 
 
 async def test_an_outcome_whose_lease_is_lost_meanwhile_is_rolled_back(kello: Kello) -> None:
-    command = pay("tok_ok")
+    command, asked = pay("tok_ok"), questions_answered()
     async with kello.running_service(probe.service(), roles=("consumer", "relay", "api")):
         await kello.publish(command)
         await kello.expect(Added, counter_id=command.counter_id)
@@ -161,6 +162,13 @@ async def test_an_outcome_whose_lease_is_lost_meanwhile_is_rolled_back(kello: Ke
         await kello.settled()
     assert (await states(kello, command.counter_id)).count("paid") == 1
     assert captures(kello, "tok_ok") == 1
+    assert questions_answered() == asked + 1, "nobody asked: an outcome without a lease was saved"
+
+
+def questions_answered() -> float:
+    """How often the gateway was asked about a payment, in this process, and said how it had ended."""
+    labels = {"service": "probe", "kind": probe.PAY, "act": "asked", "end": "answered"}
+    return REGISTRY.get_sample_value("kello_task_call_seconds_count", labels) or 0
 
 
 async def captured(kello: Kello, token: str) -> bool:
