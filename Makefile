@@ -4,7 +4,7 @@
 STATE := .kello
 PYTHON := $(STATE)/venv/bin/python
 ARGS ?=
-WORKERS ?= 4
+WORKERS ?= 6
 
 # The first Python that is new enough; python3 itself where none is, so that the message names it.
 FIND_PYTHON = for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
