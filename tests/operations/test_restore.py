@@ -9,13 +9,14 @@ import pytest
 from shared.harness.kello import Kello
 from shared.messaging.adoption import SEQUENCE_HEADER, DatabaseBehindKafka
 from shared.messaging.outbox import contents
-from shared.messaging.relay import LOCK
 from shared.messaging.topics import partition_of
+from shared.operations.survey import survey
 from shared.schemas.billing import InvoiceIssued, PaymentReceived
 from shared.schemas.notify import NotificationSent
 from tests.billing.audit import assert_the_books_are_right
 from tests.billing.orders import known_customer, profile, purchase, transfer
 from tests.faults.backups import Backup, take_backup
+from tests.journeys.worlds import world_of
 from tests.notify import said
 from tests.operations.conftest import Command
 
@@ -292,16 +293,9 @@ async def test_a_service_that_runs_is_not_restored(kello: Kello, command: Comman
 
 
 async def is_relay_there(kello: Kello) -> bool:
-    rows = await kello.rows(
-        "billing",
-        """
-        SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-        WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
-            AND l.classid::bigint << 32 | l.objid::bigint = $1
-        """,
-        LOCK,
-    )
-    return bool(rows)
+    found = await survey((await world_of(kello)).installation, ["billing"])
+    inside = found.services[0].inside
+    return inside is not None and inside.has_relay
 
 
 async def test_the_settings_that_are_missing_are_named(kello: Kello, command: Command) -> None:

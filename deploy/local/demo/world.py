@@ -98,10 +98,6 @@ class Watch:
         """How many records a service has yet to read, by its own database; of all that it consumes by default."""
         return _behind(await self.ends(topics or consumed_by(service)), await self.offsets(service))
 
-    async def shown_lag(self, service: str) -> int:
-        """The same by what the service has told Kafka, which it does now and then: what kafka-consumer-groups shows."""
-        return _behind(await self.ends(consumed_by(service)), await self.committed(service))
-
     async def caught_up(self, service: str, topics: Sequence[str]) -> None:
         """Wait until a service has read what is on some topics now."""
         while await self.lag(service, topics):  # noqa: ASYNC110 - what is waited for is in another process
@@ -122,13 +118,9 @@ class Watch:
         return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
     async def committed(self, service: str) -> dict[tuple[str, int], int]:
-        """How far each partition is by what was told to Kafka."""
+        """The same by what the service has told Kafka, which it does now and then: what kafka-consumer-groups shows."""
         offsets = await self._admin.list_consumer_group_offsets(self.world.prefix + service)
         return {self._logical(place): told.offset for place, told in offsets.items()}
-
-    async def unrest(self) -> list[str]:
-        """What keeps the world from being at rest."""
-        return [reason for service in self.world.databases for reason in await self._unrest_of(service)]
 
     async def rest(
         self,
@@ -151,12 +143,15 @@ class Watch:
     async def _restless(self, others: Callable[[], Awaitable[list[str]]]) -> list[str]:
         topics = tuple(self.places)
         ends = await self.ends(topics)
-        reasons = await self.unrest() + await others()
+        reasons = [reason for service in self.world.databases for reason in await self._unrest_of(service, ends)]
+        reasons += await others()
         return reasons or ([] if await self.ends(topics) == ends else ["something was published just now"])
 
-    async def _unrest_of(self, service: str) -> list[str]:
+    async def _unrest_of(self, service: str, ends: Mapping[tuple[str, int], int]) -> list[str]:
         """Offsets first: what they have moved past has left its rows in the outbox and its tasks by then."""
-        to_read = await self.lag(service)
+        consumed = consumed_by(service)
+        wanted = {(topic, number): end for (topic, number), end in ends.items() if topic in consumed}
+        to_read = _behind(wanted, await self.offsets(service))
         (row,) = await self.rows(
             service,
             """
@@ -170,7 +165,7 @@ class Watch:
             "to read": to_read,
             "to publish": row["to_publish"],
             "to do": row["to_do"],
-            "to tell Kafka of": await self.shown_lag(service),
+            "to tell Kafka of": _behind(wanted, await self.committed(service)),
         }
         return [f"{service} has {count} {what}" for what, count in counts.items() if count]
 
